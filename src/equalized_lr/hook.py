@@ -1,0 +1,159 @@
+"""`EqualizedLR`, the forward pre-hook, and the property through which a weight is read."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+# Note [One key for all hooks]
+# torch numbers hooks with a global counter. Compiled code is guarded on those numbers, so identical
+# blocks would each be compiled anew, and in an unpickled model a new hook could get the number of
+# an old one and replace it. Ours have one number everywhere, one that torch never gives out.
+KEY = -1
+
+
+def stored_name(name: str) -> str:
+    """The name of the stored parameter behind an equalized weight."""
+    return f"{name}_orig"
+
+
+class Window:
+    """What one forward has computed so far.
+
+    Note [A window is a frame]: a computed weight is shared only among the reads of one forward,
+    that is underneath the frame which opened the window. A frame belongs to one thread and is left
+    by every exception (KeyboardInterrupt too, for which torch calls no hook), so no value can
+    survive its forward or cross into another thread, whatever happens to the hook that closes.
+    """
+
+    __slots__ = ("_frame", "_held")
+
+    def __init__(self, frame: FrameType) -> None:
+        self._frame = frame
+        self._held: dict[str, tuple[Tensor, int, Tensor]] = {}
+
+    def read(self, name: str, raw: Tensor, scale: float) -> Tensor:
+        """c * raw, computed at the first read and again whenever its circumstances changed."""
+        # A weight computed under another functorch level or in inference mode must not leave it,
+        # and inference tensors have no version that could be compared.
+        if torch._C._functorch.peek_interpreter_stack() is not None or raw.is_inference():
+            return raw * scale
+        held = self._held.get(name)
+        if (
+            held is not None
+            and held[0] is raw
+            and held[1] == raw._version
+            and held[2].requires_grad == (raw.requires_grad and torch.is_grad_enabled())
+            and held[2].is_inference() == torch.is_inference_mode_enabled()
+            and self._is_open()
+        ):
+            return held[2]
+        weight = raw * scale
+        if self._is_open():
+            self._held[name] = raw, raw._version, weight
+        return weight
+
+    def _is_open(self) -> bool:
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            if frame is self._frame:
+                return True
+            frame = frame.f_back
+        return False
+
+
+class EqualizedLR:
+    """The forward pre-hook of an equalized layer.
+
+    Invariant: at every read `layer.<name>` is `scales[name] * layer.<name>_orig`, differentiable.
+    Between a forward's beginning and its end all reads give one tensor, computed at the first of
+    them; outside of a forward nothing that was computed is kept.
+
+    Attributes:
+        scales: for each equalized parameter of the layer, by its plain name, its constant c.
+        window: the forward that runs now, or None.
+    """
+
+    __slots__ = ("scales", "window")
+
+    def __init__(self, scales: dict[str, float]) -> None:
+        self.scales = scales
+        self.window: Window | None = None
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Opens a forward: what the last one computed is void."""
+        if not torch.compiler.is_dynamo_compiling():
+            self.window = Window(sys._getframe(1))
+
+    def __getstate__(self) -> dict[str, float]:
+        return self.scales
+
+    def __setstate__(self, scales: dict[str, float]) -> None:
+        self.scales = scales
+        self.window = None
+
+    def __repr__(self) -> str:
+        scales = ", ".join(f"{name}: c={scale:.6g}" for name, scale in self.scales.items())
+        return f"EqualizedLR({scales})"
+
+
+def end_forward(module: nn.Module, args: object, output: object) -> None:
+    """The forward hook, called after exceptions too, which lets go of what was computed."""
+    hook_of(module).window = None
+
+
+def find_hook(module: nn.Module) -> EqualizedLR | None:
+    """The hook of an equalized module, None for others."""
+    return cast("EqualizedLR | None", module._forward_pre_hooks.get(KEY))
+
+
+def hook_of(module: nn.Module) -> EqualizedLR:
+    """The hook of a module known to be equalized."""
+    return cast(EqualizedLR, module._forward_pre_hooks[KEY])
+
+
+def add_hook(module: nn.Module, scales: dict[str, float]) -> None:
+    """Puts the two hooks of an equalized layer on a module."""
+    # See Note [One key for all hooks]; torch's own registration would draw a number.
+    module._forward_pre_hooks[KEY] = EqualizedLR(scales)
+    module._forward_hooks[KEY] = end_forward
+    module._forward_hooks_always_called[KEY] = True
+
+
+def drop_hook(module: nn.Module) -> None:
+    """Takes the two hooks off again."""
+    del module._forward_pre_hooks[KEY]
+    del module._forward_hooks[KEY]
+    del module._forward_hooks_always_called[KEY]
+
+
+def scales_of(module: nn.Module) -> dict[str, float]:
+    """The constants of a module's own equalized parameters, by plain name; {} if it has none."""
+    hook = find_hook(module)
+    return hook.scales if hook else {}
+
+
+def plain_names(module: nn.Module) -> list[str]:
+    """The names of a module's own parameters in their order, equalized ones by their plain name."""
+    plain = {stored_name(name): name for name in scales_of(module)}
+    return [plain.get(name, name) for name in module._parameters]
+
+
+def stored(module: nn.Module, name: str) -> Tensor:
+    """The stored tensor behind an equalized weight."""
+    raw = module._parameters.get(stored_name(name))
+    # Data-parallel replicas and FSDP hold it as an attribute, torch's parametrize as a property.
+    return cast(Tensor, getattr(module, stored_name(name))) if raw is None else raw
+
+
+def read(module: nn.Module, name: str) -> Tensor:
+    """The effective weight c * w, as it is now."""
+    hook = hook_of(module)
+    raw, scale = stored(module, name), hook.scales[name]
+    # See Note [A window is a frame]; one look only, since another thread may close it meanwhile.
+    window = None if torch.compiler.is_dynamo_compiling() else hook.window
+    return raw * scale if window is None else window.read(name, raw, scale)

@@ -1,0 +1,196 @@
+"""The class of an equalized layer, and how a layer becomes one and ceases to be one."""
+
+from __future__ import annotations
+
+import types
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equalized_lr.errors import NotAssignable, WrappedOnTop
+from equalized_lr.hook import (
+    add_hook,
+    drop_hook,
+    find_hook,
+    hook_of,
+    read,
+    scales_of,
+    stored,
+    stored_name,
+)
+from equalized_lr.state import EffectiveState
+
+# Note [One class per kind of layer]
+# A class per instance could not be pickled, would leak, and would make torch.compile treat
+# identical blocks as different. So there is one per class and names. Both are held weakly: the
+# classes live as long as the layers.
+_Variants = weakref.WeakValueDictionary[tuple[str, ...], type[nn.Module]]
+_classes: weakref.WeakKeyDictionary[type[nn.Module], _Variants] = weakref.WeakKeyDictionary()
+
+
+class Equalized(EffectiveState):
+    """What an equalized layer does in other ways than the layer that it was."""
+
+    _plain_class: type[nn.Module]
+
+    def __init_subclass__(cls) -> None:
+        """Keeps the class from the layer's own `__init_subclass__`, which may keep registers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """`type(layer)(...)`, as code that copies layers calls it, builds a plain layer."""
+        _set_class(self, self._plain_class)
+        self._plain_class.__init__(self, *args, **kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickles by the plain class and the names, since the class itself has no address."""
+        equalized = type(self)
+        reduced: Any = super().__reduce_ex__(protocol)
+        function, args, state, *items = (*reduced, None)[: max(3, len(reduced))]
+        if "_plain_class" not in vars(equalized) or state is None:
+            return reduced  # the class is another's, or the layer is to be built anew
+        plain = tuple(self._plain_class if arg is equalized else arg for arg in args)
+        names = tuple(scales_of(self))
+        return _rebuild, (self._plain_class, names, function, plain), state, *items
+
+
+def _rebuild(
+    plain: type[nn.Module],
+    names: tuple[str, ...],
+    function: Callable[..., nn.Module],
+    args: tuple[Any, ...],
+) -> nn.Module:
+    module = function(*args)
+    _set_class(module, equalized_class(plain, names))
+    return module
+
+
+def equalized_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[nn.Module]:
+    """The subclass of a layer's class in which these parameters are computed at each read."""
+    variants = _classes.setdefault(plain, weakref.WeakValueDictionary())
+    found = variants.get(names)
+    if found is not None:
+        return found
+    body: dict[str, Any] = {key: getattr(plain, key) for key in ("__module__", "__qualname__")}
+    body |= {"__doc__": plain.__doc__, "_plain_class": plain}
+    body |= {name: _effective(name) for name in names}
+    for method in ("reset_parameters", "_reset_parameters"):
+        if hasattr(plain, method):
+            body[method] = _on_plain_weights(getattr(plain, method))
+    if issubclass(plain, nn.RNNBase):
+        body["_flat_weights"] = property(_flat_weights, _forget_flat_weights)
+    bases = (Equalized, plain)
+    made: type[nn.Module] = types.new_class(plain.__name__, bases, {}, lambda ns: ns.update(body))
+    return variants.setdefault(names, made)
+
+
+def _effective(name: str) -> property:
+    def get(module: nn.Module) -> Tensor:
+        return read(module, name)
+
+    def refuse(module: nn.Module, value: object) -> None:
+        raise NotAssignable(name, f"a {type(value).__name__}")
+
+    def refuse_deletion(module: nn.Module) -> None:
+        raise NotAssignable(name, "nothing (by del)")
+
+    return property(get, refuse, refuse_deletion, f"The effective {name}, c * {name}_orig.")
+
+
+# RNNs keep a list of their weights between forwards. Computed weights must not be kept, so the
+# list is computed too, and what torch writes into it is dropped.
+def _flat_weights(module: nn.RNNBase) -> list[Tensor | None]:
+    return [getattr(module, name, None) for name in module._flat_weights_names]
+
+
+def _forget_flat_weights(module: nn.RNNBase, value: object) -> None:
+    """Takes torch's list of weights and drops it."""
+
+
+def _on_plain_weights(method: Callable[..., Any]) -> Callable[..., Any]:
+    def reset(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with plain_weights(self):
+            return method(self, *args, **kwargs)
+
+    reset.__doc__ = method.__doc__
+    return reset
+
+
+@contextmanager
+def plain_weights(root: nn.Module) -> Iterator[None]:
+    """Inside, a module and its descendants are plain, for code that writes into weights."""
+    layers = [(module, dict(scales_of(module))) for module in root.modules()]
+    for module, named in layers:
+        for name in named:
+            refuse_if_wrapped_on_top(module, name)
+    with torch.no_grad():
+        for raw, scale in _by_parameter(layers).items():
+            raw.mul_(scale)
+    for module, named in layers:
+        for name in named:
+            detach(module, name)
+    try:
+        yield
+    finally:
+        for module, named in layers:
+            for name, scale in named.items():
+                attach(module, name, scale)
+        with torch.no_grad():
+            for raw, scale in _by_parameter(layers).items():
+                raw.div_(scale)
+
+
+def _by_parameter(layers: list[tuple[nn.Module, dict[str, float]]]) -> dict[Tensor, float]:
+    return {stored(module, name): c for module, named in layers for name, c in named.items()}
+
+
+def attach(module: nn.Module, name: str, scale: float) -> None:
+    """Renames the Parameter in place and lets the layer compute `name` from it; values stay."""
+    plain = type(module)._plain_class if isinstance(module, Equalized) else type(module)
+    scales = {**scales_of(module), name: scale}
+    _set_class(module, equalized_class(plain, tuple(scales)))
+    _rename(module._parameters, name, stored_name(name))
+    if find_hook(module):
+        hook_of(module).scales = scales
+    else:
+        add_hook(module, scales)
+        module.__dict__.pop("_flat_weights", None)
+
+
+def detach(module: nn.Module, name: str) -> None:
+    """The reverse of `attach`."""
+    assert isinstance(module, Equalized)
+    plain, scales = module._plain_class, dict(scales_of(module))
+    del scales[name]
+    _set_class(module, equalized_class(plain, tuple(scales)) if scales else plain)
+    _rename(module._parameters, stored_name(name), name)
+    if scales:
+        hook_of(module).scales = scales
+        return
+    drop_hook(module)
+    if isinstance(module, nn.RNNBase):
+        module._init_flat_weights()
+
+
+def refuse_if_wrapped_on_top(module: nn.Module, name: str, where: str | None = None) -> None:
+    """Raises `WrappedOnTop` unless `detach` would give back what `attach` found."""
+    kind, key = type(module), stored_name(name)
+    place = where or f"'{name}' of this {kind.__name__}"
+    if "_plain_class" not in vars(kind):
+        raise WrappedOnTop(place, f"the class {kind.__name__}, which was derived from it,")
+    if module._parameters.get(key) is None:
+        raise WrappedOnTop(place, f"another reparametrization of '{key}'")
+
+
+def _rename(parameters: dict[str, Any], old: str, new: str) -> None:
+    # In place, since the dict is shared with data-parallel replicas and shallow copies.
+    items = [(new if key == old else key, value) for key, value in parameters.items()]
+    parameters.clear()
+    parameters.update(items)
+
+
+def _set_class(module: nn.Module, kind: type[nn.Module]) -> None:
+    object.__setattr__(module, "__class__", kind)

@@ -1,0 +1,99 @@
+"""What cannot be equalized, found before anything is touched."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from equalized_lr.errors import (
+    EmptyWeight,
+    LazyWeight,
+    NameTaken,
+    NotAModule,
+    OwnedWeight,
+    ShardedWeight,
+    UnsupportedWeight,
+)
+from equalized_lr.holders import Slot
+from equalized_lr.hook import stored_name
+
+SCALABLE = frozenset(
+    {
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float64,
+        torch.complex64,
+        torch.complex128,
+    }
+)
+
+
+def refuse_non_module(given: object) -> None:
+    """Raises `NotAModule` unless a module was given."""
+    if not isinstance(given, nn.Module):
+        raise NotAModule(given)
+
+
+def refuse_owned(slot: Slot) -> None:
+    """Raises `OwnedWeight` if another mechanism computes this parameter, or swapped the class."""
+    owner = _owner(slot.module, slot.name)
+    if owner:
+        raise OwnedWeight(str(slot), owner)
+
+
+def _owner(module: nn.Module, name: str) -> str | None:
+    if is_parametrized(module):
+        on = ", ".join(f"'{key}'" for key in module.parametrizations)  # type: ignore[union-attr]
+        return f"torch.nn.utils.parametrize (on {on})"
+    if module._parameters.get(name) is not None:
+        return None
+    for hook in module._forward_pre_hooks.values():
+        # spectral_norm's and weight_norm's hooks say `name`, prune's says `_tensor_name`.
+        if name in (getattr(hook, "name", None), getattr(hook, "_tensor_name", None)):
+            return f"a {type(hook).__name__} hook, which computes it"
+    if isinstance(getattr(module, name, None), Tensor):
+        return "code of its own, which computes it: it is no Parameter"
+    return None
+
+
+def refuse_without_fan(slot: Slot) -> None:
+    """Raises if the parameter has no shape yet, or no elements."""
+    parameter = slot.parameter
+    if is_lazy(parameter):
+        raise LazyWeight(str(slot))
+    if parameter.numel() == 0:
+        raise EmptyWeight(str(slot), parameter.shape)
+
+
+def refuse_unstorable(slot: Slot) -> None:
+    """Raises if the parameter cannot be renamed and rescaled."""
+    module, name, parameter = slot.module, slot.name, slot.parameter
+    if _is_sharded(parameter):
+        raise ShardedWeight(str(slot))
+    if parameter.is_quantized:
+        raise UnsupportedWeight(str(slot), "quantized")
+    if parameter.dtype not in SCALABLE:
+        raise UnsupportedWeight(str(slot), f"of {parameter.dtype}")
+    if parameter.layout is not torch.strided or _is_wrapper(parameter):
+        raise UnsupportedWeight(str(slot), f"a {type(parameter).__name__} ({parameter.layout})")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UnsupportedWeight(str(slot), "part of a compiled script")
+    if hasattr(module, stored_name(name)):
+        raise NameTaken(str(slot), stored_name(name))
+
+
+def _is_wrapper(tensor: object) -> bool:
+    return is_traceable_wrapper_subclass(tensor)
+
+
+def _is_sharded(parameter: nn.Parameter) -> bool:
+    # Not imported here: where torch.distributed.tensor is not loaded there are no DTensors.
+    tensors = sys.modules.get("torch.distributed.tensor")
+    is_dtensor = tensors is not None and isinstance(parameter, tensors.DTensor)
+    return is_dtensor or bool(getattr(parameter, "_fsdp_flattened", False))

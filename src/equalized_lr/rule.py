@@ -1,0 +1,78 @@
+"""From a fan to the constant c: He's rule, the gain, and the learning rate multiplier."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import SupportsFloat
+
+from torch import nn
+
+from equalized_lr.errors import InvalidArgument
+from equalized_lr.fan import Fan
+
+Gain = SupportsFloat | str
+SQRT2 = math.sqrt(2)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a call turns fans into scales.
+
+    Attributes:
+        gain: the ratio that makes up for the nonlinearity, sqrt(2) for ReLU.
+        mode: "fan_in" keeps the size of the responses, "fan_out" that of the gradients.
+        lr_mul: StyleGAN's learning rate multiplier.
+        fan: a number that stands for whatever `fans` says, or None.
+    """
+
+    gain: float
+    mode: str
+    lr_mul: float
+    fan: float | None = None
+
+    @classmethod
+    def checked(
+        cls, gain: Gain, mode: str, lr_mul: SupportsFloat, fan: SupportsFloat | None = None
+    ) -> Rule:
+        """The rule of a public call, or an `InvalidArgument`."""
+        if mode not in ("fan_in", "fan_out"):
+            raise InvalidArgument("mode", mode, "'fan_in' or 'fan_out'")
+        return cls(
+            gain=_named_gain(gain) if isinstance(gain, str) else _positive("gain", gain),
+            mode=mode,
+            lr_mul=_positive("lr_mul", lr_mul),
+            fan=None if fan is None else _positive("fan", fan),
+        )
+
+    def scale(self, fan: Fan) -> float:
+        """c = gain / sqrt(fan) * lr_mul, in double precision.
+
+        He et al. 2015, equations 10 and 14, give the standard deviation gain / sqrt(fan);
+        Karras et al. 2018 (PGGAN, section 4.1) apply it at run time, and Karras et al. 2019
+        (StyleGAN, appendix C) multiply it by lr_mul.
+        """
+        connections = self.fan or (fan.fan_in if self.mode == "fan_in" else fan.fan_out)
+        scale = self.gain / math.sqrt(connections) * self.lr_mul
+        return _positive("c = gain / sqrt(fan) * lr_mul", scale)
+
+
+def _positive(argument: str, value: SupportsFloat) -> float:
+    expected = "a positive finite number"
+    if isinstance(value, bool | str):
+        raise InvalidArgument(argument, value, expected)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InvalidArgument(argument, value, expected) from None
+    if not (math.isfinite(number) and number > 0):
+        raise InvalidArgument(argument, value, expected)
+    return number
+
+
+def _named_gain(nonlinearity: str) -> float:
+    try:
+        return float(nn.init.calculate_gain(nonlinearity))  # type: ignore[arg-type]
+    except ValueError:
+        known = "a number, or a name that torch.nn.init.calculate_gain knows, such as 'relu'"
+        raise InvalidArgument("gain", nonlinearity, known) from None

@@ -1,0 +1,65 @@
+"""How values come into an equalized layer and leave it: assignment and state_dicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equalized_lr.errors import AmbiguousState, NotAssignable
+from equalized_lr.holders import Slot, refuse_other_holder
+from equalized_lr.hook import scales_of, stored, stored_name
+
+METADATA = "equalized_lr"
+VERSION = 1
+
+
+class EffectiveState(nn.Module):
+    """Gives effective values a way in, and the constants a way along with the stored ones."""
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """`layer.weight = Parameter(...)`: an effective weight, divided by c and stored."""
+        scale = scales_of(self).get(name)
+        if scale is None:
+            super().register_parameter(name, param)
+            return
+        if param is None:
+            raise NotAssignable(name, "None")
+        refuse_other_holder(param, Slot("", self, name))
+        raw = stored(self, name)
+        with torch.no_grad():
+            value = param / scale
+            if (value.shape, value.dtype, value.device) == (raw.shape, raw.dtype, raw.device):
+                raw.copy_(value)
+            else:
+                raw.data = value
+        raw.requires_grad_(param.requires_grad)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        metadata = getattr(destination, "_metadata", None)
+        if metadata is not None:
+            own = metadata.setdefault(prefix[:-1], {})
+            own[METADATA] = {"version": VERSION, "scales": dict(scales_of(self))}
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Tensor],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        *rest: Any,
+    ) -> None:
+        errors: list[str] = rest[-1]
+        saved = local_metadata.get(METADATA, {}).get("scales", {})
+        for name, scale in scales_of(self).items():
+            plain, raw = prefix + name, prefix + stored_name(name)
+            if plain in state_dict and raw in state_dict:
+                errors.append(str(AmbiguousState(plain, raw)))
+                del state_dict[plain]
+            elif plain in state_dict:
+                state_dict[raw] = state_dict.pop(plain) / scale
+            elif raw in state_dict and saved.get(name, scale) != scale:
+                # Stored under another constant: what was saved is the function, not the number.
+                state_dict[raw] = state_dict[raw] * (saved[name] / scale)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)

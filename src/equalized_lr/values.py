@@ -1,0 +1,69 @@
+"""The numbers in the stored parameters: drawn from N(0, 1), or kept as the function they were."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from equalized_lr.errors import InvalidArgument, Unscalable, WrongGenerator
+from equalized_lr.plan import Plan, Share
+
+# No draw from N(0, 1) is larger in float64 (Box-Muller with 53 bits ends at 8.6).
+LARGEST_NORMAL = 9.0
+
+
+def refuse_values(plan: Plan, init: str, lr_mul: float, generator: torch.Generator | None) -> None:
+    """Raises if the values that `init` asks for cannot be had."""
+    if init not in ("normal", "keep"):
+        raise InvalidArgument("init", init, "'normal' or 'keep'")
+    for share in plan.shares:
+        where, tensor = str(share.slots[0]), share.parameter
+        if init == "normal":
+            largest, divisor = LARGEST_NORMAL, lr_mul
+            if generator is not None and generator.device.type != tensor.device.type:
+                raise WrongGenerator(where, tensor.device.type, generator.device.type)
+        else:
+            largest, divisor = _largest(tensor), share.scale
+        if largest / divisor > torch.finfo(tensor.dtype).max:
+            raise Unscalable(where, divisor, str(tensor.dtype))
+
+
+@torch.no_grad()
+def draw(plan: Plan, lr_mul: float, generator: torch.Generator | None) -> None:
+    """w ~ N(0, 1 / lr_mul**2) for weights, zero for biases.
+
+    Karras et al. 2018 (PGGAN), section 4.1, with lr_mul as in StyleGAN.
+    """
+    for share in plan.weights:
+        share.parameter.normal_(0.0, 1.0 / lr_mul, generator=generator)
+        for slot in share.slots:
+            padding = getattr(slot.module, "padding_idx", None)
+            if padding is not None and isinstance(slot.module, nn.Embedding | nn.EmbeddingBag):
+                share.parameter[padding] = 0.0
+    for bias in [share.slots[0] for share in plan.biases] + plan.plain_biases:
+        bias.parameter.zero_()
+
+
+@torch.no_grad()
+def keep(plan: Plan) -> None:
+    """w = weight / c, so that the layers compute what they did; gradients likewise."""
+    for share in plan.shares:
+        share.parameter.div_(share.scale)
+        if share.parameter.grad is not None:
+            share.parameter.grad.mul_(share.scale)
+
+
+@torch.no_grad()
+def bake(shares: list[Share]) -> None:
+    """The reverse of `keep`: the parameters become the effective weights."""
+    for share in shares:
+        share.parameter.mul_(share.scale)
+        if share.parameter.grad is not None:
+            share.parameter.grad.div_(share.scale)
+
+
+def _largest(tensor: Tensor) -> float:
+    if tensor.is_meta:
+        return 0.0
+    finite = tensor.detach().abs().nan_to_num(nan=0.0, posinf=0.0)
+    return float(finite.max())

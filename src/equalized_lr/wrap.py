@@ -1,0 +1,205 @@
+"""The public verbs: equalize, give back, ask."""
+
+from __future__ import annotations
+
+from typing import SupportsFloat, TypeVar
+
+import torch
+from torch import nn
+
+from equalized_lr.errors import InvalidArgument, NotEqualized
+from equalized_lr.holders import Slot, refuse_outside_holders
+from equalized_lr.hook import scales_of
+from equalized_lr.layer import attach, detach, refuse_if_wrapped_on_top
+from equalized_lr.plan import (
+    Plan,
+    Share,
+    Where,
+    bias_of,
+    group,
+    plan_model,
+    plan_parameter,
+    refuse_empty,
+)
+from equalized_lr.refuse import refuse_non_module, refuse_owned, refuse_unstorable
+from equalized_lr.rule import SQRT2, Gain, Rule
+from equalized_lr.values import bake, draw, keep, refuse_values
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def equalize_lr(
+    module: M,
+    name: str | None = None,
+    *,
+    gain: Gain = SQRT2,
+    mode: str = "fan_in",
+    lr_mul: SupportsFloat = 1.0,
+    init: str = "normal",
+    fan: SupportsFloat | None = None,
+    where: Where | None = None,
+    generator: torch.Generator | None = None,
+) -> M:
+    r"""Lets every layer compute with `weight = c * weight_orig`, so that all learn at one speed.
+
+    Each weight is stored as :math:`w \sim N(0, 1)` under the name `weight_orig`, and whenever
+    `layer.weight` is read it is :math:`\hat w = c w` with :math:`c = gain / \sqrt{fan}`, the
+    standard deviation of He's initializer. Adam and RMSProp make steps of one size for all stored
+    weights, which therefore all change at the same relative speed.
+
+    Without a name, every weight that `fans` knows is equalized, in the module and all its
+    descendants, except for layers that are equalized already: exceptions come first.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(1))
+        >>> _ = net(torch.randn(4, 3, 8, 8))
+        >>> _ = equalize_lr(net[3], gain=1.0)
+        >>> _ = equalize_lr(net)
+        >>> [name for name, _ in net.named_parameters()]
+        ['0.weight_orig', '0.bias', '3.weight_orig', '3.bias']
+        >>> torch.equal(net[0].weight, math.sqrt(2 / 27) * net[0].weight_orig)
+        True
+
+    Args:
+        module: the layer or model. It is changed in place and returned.
+        name: one parameter of `module` itself, of any shape; `None` for all weights in the tree.
+        gain: what makes up for the nonlinearity after the layer: a number, or a name that
+            `torch.nn.init.calculate_gain` knows. sqrt(2) is ReLU's.
+        mode: "fan_in" keeps the variance of responses, "fan_out" that of gradients.
+        lr_mul: StyleGAN's learning rate multiplier. w is then drawn from N(0, 1 / lr_mul**2) and c
+            contains lr_mul; the layer's bias is stored as `bias_orig`, with c = lr_mul.
+        init: "normal" draws w from N(0, 1 / lr_mul**2) and sets biases to zero (the paper's);
+            "keep" stores w = weight / c, so that the function of a trained model stays.
+        fan: the number of connections of the named parameter, in place of what `fans` says.
+        where: called as `where(qualified_module_name, module)`; only layers for which it is true
+            are equalized. A Parameter that several layers share is equalized in all of them.
+        generator: for the draws of "normal".
+
+    Returns:
+        The same module.
+
+    Raises:
+        EqualizedLRError: a subclass that says what is wrong and what to do (see
+            `equalized_lr.errors`). The module is then exactly as it was.
+
+    The constant is that of He et al. 2015 (equations 10 and 14); applying it at run time is Karras
+    et al. 2018, "Progressive Growing of GANs", section 4.1.
+    """
+    rule = Rule.checked(gain, mode, lr_mul, fan)
+    plan = _plan(module, name, rule, where)
+    for slot in (slot for share in plan.shares for slot in share.slots):
+        refuse_owned(slot)
+        refuse_unstorable(slot)
+    refuse_values(plan, init, rule.lr_mul, generator)
+    refuse_outside_holders([share.slots for share in plan.shares])
+    _attach_all(plan.shares)
+    if init == "normal":
+        draw(plan, rule.lr_mul, generator)
+    else:
+        keep(plan)
+    return module
+
+
+def remove_equalized_lr(module: M, name: str | None = None) -> M:
+    """Gives plain weights back: each holds the effective values, as if never equalized.
+
+    The Parameter objects stay the same and go back to their name and position; class, hooks, repr
+    and the keys of the state_dict are those of the plain model.
+
+    Example:
+        >>> layer = equalize_lr(nn.Linear(8, 2))
+        >>> effective = layer.weight.detach()
+        >>> remove_equalized_lr(layer)
+        Linear(in_features=8, out_features=2, bias=True)
+        >>> torch.equal(layer.weight, effective)
+        True
+
+    Args:
+        module: the layer or model. It is changed in place and returned.
+        name: the plain name of one parameter of `module` itself, given back together with the bias
+            that was equalized with it; `None` for all in the tree.
+
+    Returns:
+        The same module.
+
+    Raises:
+        NotEqualized: nothing to remove.
+        WrappedOnTop: something else was put on top of an equalized layer.
+        TiedElsewhere: a layer outside of `module` shares one of the weights.
+    """
+    refuse_non_module(module)
+    shares = _equalized_shares(module, name)
+    if not shares:
+        kind = type(module).__name__
+        raise NotEqualized(f"this {kind}" if name is None else f"'{name}' of this {kind}")
+    refuse_outside_holders([share.slots for share in shares])
+    for slot in (slot for share in shares for slot in share.slots):
+        detach(slot.module, slot.name)
+    bake(shares)
+    return module
+
+
+def is_equalized(module: nn.Module, name: str | None = None) -> bool:
+    """Whether the module itself has an equalized parameter, or one of that plain name.
+
+    As `torch.nn.utils.parametrize.is_parametrized`: the module's children are not looked at.
+
+    Example:
+        >>> is_equalized(equalize_lr(nn.Linear(8, 2)), "weight")
+        True
+        >>> is_equalized(nn.Linear(8, 2))
+        False
+    """
+    refuse_non_module(module)
+    return bool(scales_of(module)) if name is None else name in scales_of(module)
+
+
+def _plan(module: nn.Module, name: str | None, rule: Rule, where: Where | None) -> Plan:
+    refuse_non_module(module)
+    if name is None:
+        if rule.fan is not None:
+            raise InvalidArgument("fan", rule.fan, "None in a whole-model call: it goes with name=")
+        plan = plan_model(module, rule, where)
+        refuse_empty(plan, module)
+        return plan
+    if where is not None:
+        raise InvalidArgument("where", where, "None where one parameter is named")
+    return plan_parameter(module, rule, name)
+
+
+def _attach_all(shares: list[Share]) -> None:
+    done: list[Slot] = []
+    try:
+        for share in shares:
+            for slot in share.slots:
+                attach(slot.module, slot.name, share.scale)
+                done.append(slot)
+    except BaseException:
+        for slot in reversed(done):
+            detach(slot.module, slot.name)
+        raise
+
+
+def _equalized_shares(root: nn.Module, name: str | None) -> list[Share]:
+    slots = [
+        (Slot(path, module, key), scale)
+        for path, module in root.named_modules()
+        for key, scale in scales_of(module).items()
+    ]
+    for slot, _ in slots:
+        refuse_if_wrapped_on_top(slot.module, slot.name, str(slot))
+    shares = group(slots)
+    if name is None:
+        return shares
+    named = [(root, key) for key in _given_back_with(root, name)]
+    return [s for s in shares if any((slot.module, slot.name) in named for slot in s.slots)]
+
+
+def _given_back_with(module: nn.Module, name: str) -> list[str]:
+    """The name and that of its equalized bias, unless another equalized weight needs the bias."""
+    names = [key for key in scales_of(module) if key == name]
+    bias = bias_of(module, name)
+    if names and bias in scales_of(module):
+        others = [key for key in scales_of(module) if key not in (name, bias)]
+        names += [bias] if bias not in [bias_of(module, key) for key in others] else []
+    return names
