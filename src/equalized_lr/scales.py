@@ -33,7 +33,10 @@ def he_scales(
 
     Args:
         module: plain, equalized or mixed.
-        gain: as in `equalize_lr`, likewise `mode`, `lr_mul` and `where`.
+        gain: as in `equalize_lr`.
+        mode: as in `equalize_lr`.
+        lr_mul: as in `equalize_lr`.
+        where: as in `equalize_lr`.
 
     Raises:
         EqualizedLRError: as `equalize_lr`, where a weight has no scale.
@@ -42,13 +45,12 @@ def he_scales(
     plan = plan_model(module, Rule.checked(gain, mode, lr_mul), where)
     scales = {slot.qualified_name: share.scale for share in plan.shares for slot in share.slots}
     slots = [
-        (path, layer, Slot(path, layer, name))
+        Slot(path, layer, name)
         for path, layer in module.named_modules()
         for name in plain_names(layer)
     ]
-    for path, layer, slot in slots:
-        if slot.name in scales_of(layer) and (where is None or where(path, layer)):
-            scales[slot.qualified_name] = scales_of(layer)[slot.name]
-    return {
-        s.qualified_name: scales[s.qualified_name] for *_, s in slots if s.qualified_name in scales
-    }
+    for slot in slots:
+        if slot.name in scales_of(slot.module) and (not where or where(slot.path, slot.module)):
+            scales[slot.qualified_name] = scales_of(slot.module)[slot.name]
+    names = [slot.qualified_name for slot in slots]
+    return {name: scales[name] for name in names if name in scales}
