@@ -146,6 +146,16 @@ class NameTaken(EqualizedLRError, RuntimeError):
         )
 
 
+class FixedClass(EqualizedLRError, TypeError):
+    """The class of the layer cannot be exchanged for a subclass."""
+
+    def __init__(self, where: str, kind: str, reason: str) -> None:
+        super().__init__(
+            f"{where} needs a subclass of {kind} to compute it in, and Python refuses: {reason}. "
+            "Leave the layer out with where=, or put its weight into a layer of torch.nn."
+        )
+
+
 class ConflictingTie(EqualizedLRError, ValueError):
     """One Parameter, held by several layers that need different scales."""
 
@@ -217,6 +227,17 @@ class WrappedOnTop(EqualizedLRError, RuntimeError):
         super().__init__(
             f"{where} cannot be given back while {other} is on top of it. "
             "Remove that first, in the reverse order of application."
+        )
+
+
+class HookLost(EqualizedLRError, RuntimeError):
+    """The hook that knows the constant of an equalized layer is gone."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"this {kind} is equalized, but its forward pre-hook, which knows c, was removed: "
+            "somebody cleared its hooks, or it shares them with a copy.copy that was given back. "
+            "Keep the hook, copy with copy.deepcopy, and undo with remove_equalized_lr."
         )
 
 

@@ -9,6 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from equalized_lr.errors import HookLost
+
 # Note [One key for all hooks]
 # torch numbers hooks with a global counter. Compiled code is guarded on those numbers, so identical
 # blocks would each be compiled anew, and in an unpickled model a new hook could get the number of
@@ -103,7 +105,9 @@ class EqualizedLR:
 
 def end_forward(module: nn.Module, args: object, output: object) -> None:
     """The forward hook, called after exceptions too, which lets go of what was computed."""
-    hook_of(module).window = None
+    hook = find_hook(module)
+    if hook is not None:
+        hook.window = None
 
 
 def find_hook(module: nn.Module) -> EqualizedLR | None:
@@ -113,7 +117,10 @@ def find_hook(module: nn.Module) -> EqualizedLR | None:
 
 def hook_of(module: nn.Module) -> EqualizedLR:
     """The hook of a module known to be equalized."""
-    return cast(EqualizedLR, module._forward_pre_hooks[KEY])
+    try:
+        return cast(EqualizedLR, module._forward_pre_hooks[KEY])
+    except KeyError:
+        raise HookLost(type(module).__name__) from None
 
 
 def add_hook(module: nn.Module, scales: dict[str, float]) -> None:
@@ -140,7 +147,8 @@ def scales_of(module: nn.Module) -> dict[str, float]:
 def plain_names(module: nn.Module) -> list[str]:
     """The names of a module's own parameters in their order, equalized ones by their plain name."""
     plain = {stored_name(name): name for name in scales_of(module)}
-    return [plain.get(name, name) for name in module._parameters]
+    own = [plain.get(name, name) for name in module._parameters]
+    return own + [name for name in scales_of(module) if name not in own]
 
 
 def stored(module: nn.Module, name: str) -> Tensor:

@@ -42,8 +42,9 @@ class Equalized(EffectiveState):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """`type(layer)(...)`, as code that copies layers calls it, builds a plain layer."""
-        _set_class(self, self._plain_class)
-        self._plain_class.__init__(self, *args, **kwargs)
+        plain = self._plain_class
+        _set_class(self, plain)
+        plain.__init__(self, *args, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickles by the plain class and the names, since the class itself has no address."""

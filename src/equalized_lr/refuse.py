@@ -48,6 +48,8 @@ def refuse_owned(slot: Slot) -> None:
 
 
 def _owner(module: nn.Module, name: str) -> str | None:
+    if isinstance(module, torch.jit.ScriptModule):
+        return "torch.jit.script"
     if is_parametrized(module):
         on = ", ".join(f"'{key}'" for key in module.parametrizations)  # type: ignore[union-attr]
         return f"torch.nn.utils.parametrize (on {on})"
@@ -82,8 +84,6 @@ def refuse_unstorable(slot: Slot) -> None:
         raise UnsupportedWeight(str(slot), f"of {parameter.dtype}")
     if parameter.layout is not torch.strided or _is_wrapper(parameter):
         raise UnsupportedWeight(str(slot), f"a {type(parameter).__name__} ({parameter.layout})")
-    if isinstance(module, torch.jit.ScriptModule):
-        raise UnsupportedWeight(str(slot), "part of a compiled script")
     if hasattr(module, stored_name(name)):
         raise NameTaken(str(slot), stored_name(name))
 

@@ -50,16 +50,17 @@ class EffectiveState(nn.Module):
         local_metadata: dict[str, Any],
         *rest: Any,
     ) -> None:
-        errors: list[str] = rest[-1]
-        saved = local_metadata.get(METADATA, {}).get("scales", {})
-        for name, scale in scales_of(self).items():
+        # What was saved is the function: numbers stored under another constant are converted.
+        here = scales_of(self)
+        saved = {**here, **local_metadata.get(METADATA, {}).get("scales", {})}
+        for name, scale in saved.items():
             plain, raw = prefix + name, prefix + stored_name(name)
             if plain in state_dict and raw in state_dict:
-                errors.append(str(AmbiguousState(plain, raw)))
+                rest[-1].append(str(AmbiguousState(plain, raw)))
                 del state_dict[plain]
-            elif plain in state_dict:
-                state_dict[raw] = state_dict.pop(plain) / scale
-            elif raw in state_dict and saved.get(name, scale) != scale:
-                # Stored under another constant: what was saved is the function, not the number.
-                state_dict[raw] = state_dict[raw] * (saved[name] / scale)
+            elif plain in state_dict or raw in state_dict:
+                key, factor = (raw, scale) if raw in state_dict else (plain, 1.0)
+                value, divisor = state_dict.pop(key), here.get(name, 1.0) / factor
+                own = raw if name in here else plain
+                state_dict[own] = value if divisor == 1.0 else value / divisor
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)

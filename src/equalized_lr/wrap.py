@@ -7,7 +7,7 @@ from typing import SupportsFloat, TypeVar
 import torch
 from torch import nn
 
-from equalized_lr.errors import InvalidArgument, NotEqualized
+from equalized_lr.errors import FixedClass, InvalidArgument, NotEqualized
 from equalized_lr.holders import Slot, refuse_outside_holders
 from equalized_lr.hook import scales_of
 from equalized_lr.layer import attach, detach, refuse_if_wrapped_on_top
@@ -168,16 +168,17 @@ def _plan(module: nn.Module, name: str | None, rule: Rule, where: Where | None) 
 
 
 def _attach_all(shares: list[Share]) -> None:
-    done: list[Slot] = []
-    try:
-        for share in shares:
-            for slot in share.slots:
-                attach(slot.module, slot.name, share.scale)
-                done.append(slot)
-    except BaseException:
-        for slot in reversed(done):
-            detach(slot.module, slot.name)
-        raise
+    slots = [(slot, share.scale) for share in shares for slot in share.slots]
+    for done, (slot, scale) in enumerate(slots):
+        try:
+            attach(slot.module, slot.name, scale)
+        except BaseException as error:
+            for other, _ in reversed(slots[:done]):
+                detach(other.module, other.name)
+            if isinstance(error, TypeError):
+                kind = type(slot.module).__name__
+                raise FixedClass(str(slot), kind, str(error)) from error
+            raise
 
 
 def _equalized_shares(root: nn.Module, name: str | None) -> list[Share]:

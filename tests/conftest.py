@@ -1,0 +1,41 @@
+"""Reproducible randomness, one thread per worker, and the settings of the property tests."""
+
+import os
+import random
+
+import hypothesis
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(1)
+
+
+class TorchRandom:
+    """torch's generator as Hypothesis wants to see it: seeded for each example, then restored."""
+
+    def seed(self, seed):
+        torch.manual_seed(seed)
+
+    def getstate(self):
+        return torch.get_rng_state()
+
+    def setstate(self, state):
+        torch.set_rng_state(state)
+
+
+TORCH_RANDOM = TorchRandom()
+hypothesis.register_random(TORCH_RANDOM)
+
+slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("default", max_examples=40, deadline=None, suppress_health_check=slow)
+settings.register_profile(
+    "thorough", max_examples=2000, deadline=None, derandomize=False, suppress_health_check=slow
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+    random.seed(0)

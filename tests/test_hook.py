@@ -1,0 +1,226 @@
+"""The pre-hook, its window, and what a forward leaves behind."""
+
+import copy
+import gc
+import threading
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from equalized_lr import EqualizedLR, equalize_lr
+from equalized_lr.hook import KEY, hook_of
+
+
+class Twice(nn.Linear):
+    """Reads its weight twice, with something in between."""
+
+    def __init__(self, between=lambda layer: None):
+        super().__init__(3, 2)
+        self.between = between
+
+    def forward(self, x):
+        first = self.weight
+        self.between(self)
+        self.__dict__["seen"] = first, self.weight
+        return super().forward(x)
+
+
+def seen(between):
+    layer = equalize_lr(Twice(between))
+    layer(torch.randn(1, 3))
+    return layer.seen
+
+
+def test_the_hook_can_be_seen():
+    """`_forward_pre_hooks` shows an EqualizedLR, which says what it does."""
+    layer = equalize_lr(nn.Linear(8, 2))
+    (hook,) = layer._forward_pre_hooks.values()
+    assert isinstance(hook, EqualizedLR)
+    assert repr(hook) == "EqualizedLR(weight: c=0.5)"
+    assert list(dict(layer.named_parameters())) == ["weight_orig", "bias"]
+
+
+def test_our_hooks_do_not_take_part_in_torchs_numbering():
+    """The hooks have one constant key, and those of the user keep theirs after unpickling."""
+    layer = equalize_lr(nn.Linear(3, 2))
+    handle = layer.register_forward_pre_hook(lambda module, args: None)
+    assert list(layer._forward_pre_hooks) == [KEY, handle.id]
+    assert handle.id >= 0 > KEY
+
+
+def test_one_weight_per_forward():
+    """Two reads in one forward are one tensor, and its gradient arrives once."""
+    first, second = seen(lambda layer: None)
+    assert first is second
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda layer: layer.weight_orig.data.__class__,
+        lambda layer: torch.no_grad().__enter__() and None,
+    ],
+    ids=["nothing", "nothing that lasts"],
+)
+def test_harmless_things_in_between(between):
+    """What does not change the circumstances does not cost a second computation."""
+    with torch.enable_grad():
+        first, second = seen(lambda layer: None)
+    assert first is second
+
+
+def write(layer):
+    with torch.no_grad():
+        layer.weight_orig.mul_(2)
+
+
+def replace(layer):
+    layer.weight_orig = nn.Parameter(torch.zeros(2, 3))
+
+
+def freeze(layer):
+    layer.weight_orig.requires_grad_(False)
+
+
+@pytest.mark.parametrize("between", [write, replace, freeze])
+def test_changes_within_a_forward_are_seen(between):
+    """A write, another Parameter or requires_grad_ inside of a forward is seen by the next read."""
+    layer = equalize_lr(Twice(between))
+    layer(torch.randn(1, 3))
+    first, second = layer.seen
+    assert first is not second
+    assert torch.equal(second, layer.weight)
+    assert second.requires_grad == layer.weight_orig.requires_grad
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_grad_modes_within_a_forward_do_not_leak(mode):
+    """A weight computed without gradients is not used where gradients flow."""
+
+    def peek(layer):
+        with mode():
+            layer.__dict__["inner"] = layer.weight
+
+    layer = equalize_lr(Twice(peek))
+    layer(torch.randn(1, 3)).sum().backward()
+    assert not layer.inner.requires_grad
+    assert all(weight.requires_grad and not weight.is_inference() for weight in layer.seen)
+
+    class PeekFirst(nn.Linear):
+        def forward(self, x):
+            peek(self)
+            return super().forward(x)
+
+    layer = equalize_lr(PeekFirst(3, 2))
+    layer(torch.randn(1, 3)).sum().backward()
+    assert layer.weight_orig.grad is not None
+
+
+def test_inference_parameters_work():
+    """A model that was built in inference mode, whose tensors have no versions, still computes."""
+    with torch.inference_mode():
+        layer = equalize_lr(Twice())
+        layer(torch.randn(1, 3))
+    assert torch.equal(*layer.seen)
+
+
+def test_functorch_levels_are_live():
+    """Under torch.func, where tensors belong to a level, nothing is held."""
+    layer = equalize_lr(Twice())
+    state = dict(layer.named_parameters())
+
+    def loss(parameters):
+        return torch.func.functional_call(layer, parameters, torch.ones(1, 3)).sum()
+
+    gradients = torch.func.grad(loss)(state)
+    plain = torch.ones(2, 3) * hook_of(layer).scales["weight"]
+    assert torch.equal(gradients["weight_orig"], plain)
+    assert torch.equal(layer.weight, layer.weight_orig * hook_of(layer).scales["weight"])
+
+
+def test_nothing_outlives_a_forward():
+    """After forward and backward no effective weight is alive, and none hangs on the layer."""
+    layer = equalize_lr(Twice())
+    layer(torch.randn(1, 3)).sum().backward()
+    alive = [weakref.ref(weight) for weight in layer.__dict__.pop("seen")]
+    gc.collect()
+    assert [ref() for ref in alive] == [None, None]
+    assert hook_of(layer).window is None
+    assert not any(isinstance(v, torch.Tensor) for v in layer.__dict__.values())
+
+
+def test_an_interrupted_forward_is_not_believed():
+    """After a KeyboardInterrupt, for which torch calls no hook, reads are live and copies work."""
+
+    def interrupt(layer):
+        raise KeyboardInterrupt
+
+    layer = equalize_lr(Twice(interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        layer(torch.randn(1, 3))
+    assert hook_of(layer).window is not None
+    assert layer.weight is not layer.weight
+    layer.between = None
+    assert hook_of(copy.deepcopy(layer)).window is None
+
+
+def test_a_forward_within_a_forward():
+    """A layer that calls itself is right before, in and after the inner call."""
+
+    class Again(nn.Linear):
+        def forward(self, x, depth=2):
+            before = self.weight
+            inner = self(x, depth - 1) if depth else 0
+            assert torch.equal(before, self.weight)
+            return super().forward(x) + inner
+
+    layer = equalize_lr(Again(3, 3))
+    x = torch.randn(1, 3)
+    assert torch.allclose(layer(x), 3 * (x @ layer.weight.T))
+
+
+def test_two_threads_in_one_layer():
+    """While one thread is inside of a forward, another one's reads are its own."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait(layer):
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            assert go_on.wait(60)
+
+    layer = equalize_lr(Twice(wait))
+
+    def evaluate():
+        with torch.no_grad():
+            layer(torch.randn(1, 3))
+
+    thread = threading.Thread(target=evaluate)
+    thread.start()
+    assert inside.wait(60)
+    assert layer.weight.requires_grad
+    layer(torch.randn(1, 3)).sum().backward()
+    go_on.set()
+    thread.join()
+    assert layer.weight_orig.grad is not None
+
+
+def test_hooks_of_the_user_read_live_weights():
+    """Forward hooks, pre-hooks and backward hooks of the user see c * w."""
+    layer, seen_in = equalize_lr(nn.Linear(3, 2)), {}
+    layer.register_forward_pre_hook(lambda m, args: seen_in.update(pre=m.weight), prepend=True)
+    layer.register_forward_hook(lambda m, args, out: seen_in.update(post=m.weight))
+    layer.register_full_backward_hook(lambda m, *grads: seen_in.update(back=m.weight))
+    layer(torch.randn(1, 3, requires_grad=True)).sum().backward()
+    for weight in seen_in.values():
+        assert torch.equal(weight, layer.weight)
+    assert set(seen_in) == {"pre", "post", "back"}
+
+
+def test_data_parallel_replicas_read_their_own_parameter():
+    """A replica holds its parameters as attributes; its weight is computed from those."""
+    layer = equalize_lr(nn.Linear(3, 2))
+    replica = layer._replicate_for_data_parallel()
+    replica.weight_orig = torch.ones(2, 3)
+    assert torch.equal(replica.weight, torch.ones(2, 3) * hook_of(layer).scales["weight"])

@@ -1,0 +1,253 @@
+"""The class of an equalized layer, in the eyes of code that does not know it."""
+
+import copy
+import gc
+import inspect
+import pickle
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from assertions import assert_equal
+from equalized_lr import equalize_lr, errors, he_scales, is_equalized, remove_equalized_lr
+from equalized_lr.layer import equalized_class
+
+
+def test_the_class_looks_like_the_layers_own():
+    """isinstance, name, module, qualname, doc, repr and source are those of the plain class."""
+    layer = equalize_lr(nn.Linear(3, 2))
+    kind = type(layer)
+    assert isinstance(layer, nn.Linear)
+    for attribute in ("__name__", "__module__", "__qualname__", "__doc__"):
+        assert getattr(kind, attribute) == getattr(nn.Linear, attribute)
+    assert repr(layer) == repr(nn.Linear(3, 2))
+    assert inspect.signature(layer.forward) == inspect.signature(nn.Linear(3, 2).forward)
+
+
+def test_one_class_per_class_and_names():
+    """Layers of one kind share their class; other names make another one."""
+    one, two = (equalize_lr(nn.Linear(n, 2)) for n in (3, 4))
+    assert type(one) is type(two)
+    assert type(equalize_lr(nn.Linear(3, 2), lr_mul=0.1)) is not type(one)
+
+
+def test_classes_do_not_outlive_their_layers():
+    """A class of a user, and the one made for it, are collected with the last layer."""
+
+    class Mine(nn.Linear):
+        pass
+
+    made = weakref.ref(type(equalize_lr(Mine(3, 2))))
+    own = weakref.ref(Mine)
+    del Mine
+    gc.collect()
+    assert made() is None
+    assert own() is None
+
+
+def test_registers_of_subclasses_do_not_see_it():
+    """A base class that keeps a register in `__init_subclass__` is not told of our class."""
+
+    class Registered(nn.Linear):
+        register = []
+
+        def __init_subclass__(cls, *, key):
+            Registered.register.append((key, cls))
+
+    class Mine(Registered, key="mine"):
+        pass
+
+    layer = equalize_lr(Mine(3, 2))
+    assert Registered.register == [("mine", Mine)]
+    assert isinstance(layer, Mine)
+
+
+def test_calling_the_class_builds_a_plain_layer():
+    """Code that builds another layer by `type(layer)(...)` gets a plain, working one."""
+    layer = equalize_lr(nn.Linear(3, 2))
+    other = type(layer)(5, 4)
+    assert type(other) is nn.Linear
+    assert not is_equalized(other)
+    assert other(torch.randn(1, 5)).shape == (1, 4)
+
+
+class Numbered(nn.Linear):
+    """A layer with state and pickling of its own."""
+
+    def __init__(self, number=7):
+        super().__init__(3, 2)
+        self.number = number
+
+    def __getstate__(self):
+        return self.__dict__ | {"number": self.number + 1}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.restored = True
+
+
+class Rebuilt(nn.Linear):
+    """A layer that is pickled as the call that builds it."""
+
+    def __init__(self):
+        super().__init__(3, 2)
+
+    def __reduce__(self):
+        return (Rebuilt, ())
+
+
+class Owner(nn.Linear):
+    """A layer with a `__deepcopy__` of its own."""
+
+    def __deepcopy__(self, memo):
+        twin = type(self)(self.in_features, self.out_features)
+        twin.load_state_dict(self.state_dict())
+        return twin
+
+
+def test_pickling_of_its_own_is_respected():
+    """`__getstate__`, `__setstate__` and `__reduce__` of the layer's class do their part."""
+    layer = equalize_lr(Numbered())
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert (twin.number, twin.restored) == (8, True)
+        assert_equal(twin.weight, layer.weight)
+    rebuilt = pickle.loads(pickle.dumps(equalize_lr(Rebuilt())))
+    assert not is_equalized(rebuilt)
+    assert isinstance(rebuilt.weight, nn.Parameter)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_all_pickle_protocols(protocol):
+    """Every protocol of pickle brings an equalized layer back."""
+    layer = equalize_lr(nn.Linear(3, 2))
+    twin = pickle.loads(pickle.dumps(layer, protocol))
+    assert type(twin) is type(layer)
+    assert_equal(twin.weight, layer.weight)
+
+
+def test_a_deepcopy_of_its_own_that_cannot_work_says_so():
+    """A `__deepcopy__` that loads a state_dict into `type(self)(...)` fails loudly."""
+    with pytest.raises(RuntimeError, match="weight_orig"):
+        copy.deepcopy(equalize_lr(Owner(3, 2)))
+
+
+def test_shallow_copies_share_the_stored_parameter():
+    """`copy.copy` gives a module with the same Parameters, equalized as well."""
+    layer = equalize_lr(nn.Linear(3, 2))
+    twin = copy.copy(layer)
+    assert twin.weight_orig is layer.weight_orig
+    assert_equal(twin.weight, layer.weight)
+    remove_equalized_lr(layer)
+    with pytest.raises(errors.HookLost, match="copy.deepcopy"):
+        twin(torch.randn(1, 3))
+
+
+def test_a_cleared_hook_is_an_error():
+    """Code that clears all hooks of a layer does not get a wrong weight, but a clear error."""
+    layer = equalize_lr(nn.Linear(3, 2))
+    layer._forward_pre_hooks.clear()
+    with pytest.raises(errors.HookLost, match="pre-hook"):
+        layer(torch.randn(1, 3))
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(8, 4), nn.LSTM(8, 4), nn.Conv2d(8, 4, 3)])
+def test_reset_parameters_acts_on_the_effective_weight(layer):
+    """`reset_parameters` gives the weights that it gives to the plain layer."""
+    plain = copy.deepcopy(layer)
+    equalize_lr(layer, lr_mul=0.5)
+    raws, names = list(layer.parameters()), list(dict(layer.named_parameters()))
+    for each in (plain, layer):
+        torch.manual_seed(1)
+        each.reset_parameters()
+    assert all(a is b for a, b in zip(layer.parameters(), raws, strict=True))
+    assert list(dict(layer.named_parameters())) == names
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(getattr(layer, name), parameter, rtol=1e-6, atol=0)
+
+
+def test_attention_resets_its_out_proj():
+    """`_reset_parameters` of attention writes into a child's bias, which is scaled here, too."""
+    layer = equalize_lr(nn.MultiheadAttention(8, 2), lr_mul=0.5)
+    nn.init.ones_(layer.out_proj.bias_orig)
+    before = layer.out_proj.weight.detach()
+    layer._reset_parameters()
+    assert_equal(layer.out_proj.bias, torch.zeros(8))
+    torch.testing.assert_close(layer.out_proj.weight.detach(), before, rtol=1e-6, atol=0)
+    assert he_scales(layer)["out_proj.bias"] == 0.5
+
+
+def test_a_reset_that_fails_leaves_the_layer_equalized():
+    """An exception in reset_parameters leaves the same function and the same stored names."""
+
+    class Fails(nn.Linear):
+        def reset_parameters(self):
+            if hasattr(self, "ready"):
+                raise ValueError
+
+    layer = equalize_lr(Fails(8, 2))
+    layer.ready = True
+    before, state = layer.weight.detach(), list(layer.state_dict())
+    with pytest.raises(ValueError, match="^$"):
+        layer.reset_parameters()
+    assert_equal(layer.weight, before)
+    assert list(layer.state_dict()) == state
+
+
+def test_a_reset_that_replaces_the_parameter():
+    """A reset that makes new Parameters stores them, divided by c."""
+
+    class Replaces(nn.Linear):
+        def reset_parameters(self):
+            self.weight = nn.Parameter(torch.ones(2, 8))
+
+    layer = equalize_lr(Replaces(8, 2))
+    layer.reset_parameters()
+    assert_equal(layer.weight, torch.ones(2, 8))
+    assert_equal(layer.weight_orig, torch.full((2, 8), 2.0))
+
+
+def test_meta_layers_come_to_life():
+    """Built and equalized on the meta device, then `to_empty` and `reset_parameters`."""
+    with torch.device("meta"):
+        layer = equalize_lr(nn.Linear(8, 2))
+    layer.to_empty(device="cpu")
+    layer.reset_parameters()
+    assert layer.weight.abs().max() <= 1 / 8**0.5
+    assert layer(torch.randn(1, 8)).isfinite().all()
+
+
+def test_recurrent_layers_keep_no_computed_weight():
+    """An RNN's list of weights is computed at each read, after a direct forward, too."""
+    layer = equalize_lr(nn.LSTM(3, 4, 2, bidirectional=True))
+    x = torch.randn(5, 2, 3)
+    out = layer.forward(x)[0]
+    assert "_flat_weights" not in layer.__dict__
+    layer.flatten_parameters()
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert_equal(twin(x)[0], out)
+        remove_equalized_lr(twin)
+        assert all(a is b for a, b in zip(twin._flat_weights, twin.parameters(), strict=True))
+        assert_equal(twin(x)[0], out)
+
+
+def test_recurrent_layers_change_their_dtype():
+    """`double()` and `half()` act on the stored weights of an RNN."""
+    layer = equalize_lr(nn.GRU(3, 4)).double()
+    assert layer(torch.randn(5, 2, 3).double())[0].dtype == torch.float64
+
+
+def test_wrapping_on_top_is_found_before_a_reset():
+    """A reset under torch's parametrize, which keeps a class of its own, is refused."""
+    layer = equalize_lr(nn.Linear(8, 2))
+    nn.utils.parametrizations.spectral_norm(layer, "weight_orig")
+    assert_equal(layer.eval().weight, layer.weight_orig * he_scales(layer)["weight"])
+    with pytest.raises(errors.WrappedOnTop):
+        layer.reset_parameters()
+
+
+def test_class_variants_do_not_depend_on_who_asks():
+    """The memo gives the class of a layer back for its plain class and names."""
+    layer = equalize_lr(nn.Linear(8, 2))
+    assert equalized_class(nn.Linear, ("weight",)) is type(layer)

@@ -1,0 +1,323 @@
+"""Every refusal: its own class, a text that says what to do, and a model left as it was."""
+
+import sys
+import types
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+
+from assertions import Snapshot
+from equalized_lr import equalize_lr, errors, is_equalized, remove_equalized_lr
+
+
+def with_first(layer):
+    """A model whose first layers could be equalized and whose last one is the given layer."""
+    return nn.Sequential(nn.Linear(4, 4), nn.Conv1d(4, 4, 3), layer)
+
+
+def integer():
+    layer = nn.Linear(4, 4)
+    layer.weight = nn.Parameter(torch.ones(4, 4, dtype=torch.int8), requires_grad=False)
+    return layer
+
+
+def sparse():
+    layer = nn.Linear(4, 4)
+    layer.weight = nn.Parameter(torch.eye(4).to_sparse())
+    return layer
+
+
+def name_taken():
+    layer = nn.Linear(4, 4)
+    layer.register_buffer("weight_orig", torch.zeros(1))
+    return layer
+
+
+def without_parameter():
+    layer = nn.Linear(4, 4)
+    weight = layer.weight.detach()
+    del layer.weight
+    layer.weight = weight
+    return layer
+
+
+def with_a_float16_weight(value):
+    layer = nn.Linear(4, 4, bias=False).half()
+    nn.init.constant_(layer.weight, value)
+    return layer
+
+
+def tie_of_two_fans():
+    narrow, wide = nn.Linear(4, 4, bias=False), nn.Conv1d(4, 4, 1, stride=2, bias=False)
+    wide.weight = nn.Parameter(torch.ones(4, 4, 1))
+    transposed = nn.ConvTranspose1d(4, 4, 1, stride=2, bias=False)
+    transposed.weight = wide.weight
+    return nn.Sequential(narrow, wide, transposed)
+
+
+def empty():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of an initialization that does nothing
+        return nn.Linear(0, 4)
+
+
+def parametrized_bias():
+    layer = nn.Linear(4, 4)
+    nn.utils.parametrize.register_parametrization(layer, "bias", nn.Identity())
+    return layer
+
+
+class Final(type(nn.Module)):
+    """A metaclass whose classes cannot have subclasses."""
+
+    def __new__(cls, name, bases, body):
+        if any(isinstance(base, Final) for base in bases):
+            raise TypeError(f"{name} is final")
+        return super().__new__(cls, name, bases, body)
+
+
+class FinalLinear(nn.Linear, metaclass=Final):
+    """A layer of a final class."""
+
+
+LAST_LAYERS = {
+    "lazy": (lambda: nn.LazyLinear(3), errors.LazyWeight, "Run one forward"),
+    "empty": (empty, errors.EmptyWeight, "where="),
+    "integer": (integer, errors.UnsupportedWeight, "of torch.int8"),
+    "sparse": (sparse, errors.UnsupportedWeight, "sparse_coo"),
+    "spectral_norm": (lambda: spectral_norm(nn.Linear(4, 4)), errors.OwnedWeight, "SpectralNorm"),
+    "parametrized spectral_norm": (
+        lambda: parametrizations.spectral_norm(nn.Linear(4, 4)),
+        errors.OwnedWeight,
+        "parametrize",
+    ),
+    "parametrized weight_norm": (
+        lambda: parametrizations.weight_norm(nn.Linear(4, 4)),
+        errors.OwnedWeight,
+        "parametrize",
+    ),
+    "parametrized bias": (parametrized_bias, errors.OwnedWeight, "on 'bias'"),
+    "prune": (
+        lambda: prune.l1_unstructured(nn.Linear(4, 4), "weight", 0.5),
+        errors.OwnedWeight,
+        "L1Unstructured",
+    ),
+    "computed": (without_parameter, errors.OwnedWeight, "no Parameter"),
+    "name taken": (name_taken, errors.NameTaken, "Rename"),
+    "final class": (lambda: FinalLinear(4, 4), errors.FixedClass, "FinalLinear.*is final"),
+    "conflicting tie": (tie_of_two_fans, errors.ConflictingTie, "two scales"),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "text"), LAST_LAYERS.values(), ids=LAST_LAYERS)
+def test_a_refusal_in_the_last_layer_leaves_the_first(make, error, text):
+    """Whichever layer it is found in, nothing at all has changed."""
+    net = with_first(make())
+    snapshot = Snapshot(net)
+    with pytest.raises(error, match=text) as refusal:
+        equalize_lr(net)
+    snapshot.assert_unchanged()
+    assert isinstance(refusal.value, errors.EqualizedLRError)
+    assert isinstance(refusal.value, ValueError | TypeError | RuntimeError)
+    assert "'2" in str(refusal.value)
+
+
+@pytest.mark.parametrize(("make", "error", "text"), LAST_LAYERS.values(), ids=LAST_LAYERS)
+def test_where_is_a_way_out(make, error, text):
+    """Leaving the layer out with `where`, as the texts advise, equalizes the others."""
+    net = with_first(make())
+    equalize_lr(net, where=lambda name, module: not name.startswith("2"))
+    assert [is_equalized(layer) for layer in net] == [True, True, False]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+def test_the_old_weight_norm():
+    """torch's hook-based weight_norm owns its weight, too."""
+    net = with_first(weight_norm(nn.Linear(4, 4)))
+    snapshot = Snapshot(net)
+    with pytest.raises(errors.OwnedWeight, match="WeightNorm"):
+        equalize_lr(net)
+    snapshot.assert_unchanged()
+
+
+ARGUMENTS = {
+    "gain=0": ({"gain": 0}, "gain=0 cannot be used"),
+    "gain=-1": ({"gain": -1.0}, "positive finite"),
+    "gain=inf": ({"gain": float("inf")}, "positive finite"),
+    "gain=nan": ({"gain": float("nan")}, "positive finite"),
+    "gain=True": ({"gain": True}, "gain=True"),
+    "gain=None": ({"gain": None}, "gain=None"),
+    "gain of a strange name": ({"gain": "swoosh"}, "calculate_gain"),
+    "gain of two": ({"gain": torch.ones(2)}, "positive finite"),
+    "lr_mul=0": ({"lr_mul": 0}, "lr_mul=0"),
+    "lr_mul by name": ({"lr_mul": "relu"}, "lr_mul='relu'"),
+    "mode": ({"mode": "fan_avg"}, "'fan_in' or 'fan_out'"),
+    "init": ({"init": "zeros"}, "'normal' or 'keep'"),
+    "fan without a name": ({"fan": 3}, "name="),
+    "fan=0": ({"name": "weight", "fan": 0}, "fan=0"),
+    "where with a name": ({"name": "weight", "where": lambda *_: True}, "one parameter"),
+    "c underflows": ({"gain": 1e-300, "lr_mul": 1e-300}, "gain / sqrt"),
+    "c overflows": ({"gain": 1e300, "lr_mul": 1e300}, "gain / sqrt"),
+}
+
+
+@pytest.mark.parametrize(("options", "text"), ARGUMENTS.values(), ids=ARGUMENTS)
+def test_arguments_that_cannot_be_used(options, text):
+    """A bad argument is named, with what was expected, and nothing has changed."""
+    layer = nn.Linear(4, 4)
+    snapshot = Snapshot(layer)
+    with pytest.raises(errors.InvalidArgument, match=text.replace("(", r"\(")):
+        equalize_lr(layer, **options)
+    snapshot.assert_unchanged()
+
+
+def test_nothing_to_equalize():
+    """A model without weights, a second call, and a `where` that selects none are errors."""
+    with pytest.raises(errors.NothingToEqualize, match="no layer whose weights"):
+        equalize_lr(nn.Sequential(nn.ReLU(), nn.BatchNorm1d(3)))
+    net = equalize_lr(nn.Sequential(nn.Linear(2, 2)))
+    with pytest.raises(errors.NothingToEqualize, match="1 known weight"):
+        equalize_lr(net)
+    with pytest.raises(errors.NothingToEqualize, match="`where` selects none"):
+        equalize_lr(nn.Linear(2, 2), where=lambda *_: False)
+
+
+def test_unknown_names():
+    """A name that is no parameter, a child's name, and a None parameter are errors."""
+    net = nn.Sequential(nn.Linear(2, 2))
+    for name in ("weight", "0.weight", "0"):
+        with pytest.raises(errors.UnknownParameter, match="it has: none"):
+            equalize_lr(net, name)
+    with pytest.raises(errors.UnknownParameter, match="it has: weight"):
+        equalize_lr(nn.Linear(2, 2, bias=False), "bias", fan=2)
+    with pytest.raises(errors.UnknownFan, match=r"@fans\.register\(LayerNorm\)"):
+        equalize_lr(nn.LayerNorm(3), "weight")
+
+
+def test_twice():
+    """Naming an equalized parameter again is an error, also a bias of another lr_mul."""
+    layer = equalize_lr(nn.MultiheadAttention(4, 2, kdim=3), "q_proj_weight", lr_mul=0.5)
+    snapshot = Snapshot(layer)
+    with pytest.raises(errors.AlreadyEqualized, match="'q_proj_weight'"):
+        equalize_lr(layer, "q_proj_weight")
+    with pytest.raises(errors.AlreadyEqualized, match=r"'in_proj_bias'.*c = 0\.5"):
+        equalize_lr(layer, "k_proj_weight")
+    snapshot.assert_unchanged()
+    equalize_lr(layer, "k_proj_weight", lr_mul=0.5)
+
+
+def test_a_tie_across_the_border():
+    """A weight that a module outside of the given one shares is found, with the other's kind."""
+    net = nn.ModuleDict({"embed": nn.Embedding(4, 4), "head": nn.Linear(4, 4, bias=False)})
+    net["head"].weight = net["embed"].weight
+    snapshot = Snapshot(net)
+    with pytest.raises(errors.TiedElsewhere, match="shared with an? Embedding outside"):
+        equalize_lr(net["head"])
+    snapshot.assert_unchanged()
+    equalize_lr(net)
+    snapshot = Snapshot(net)
+    with pytest.raises(errors.TiedElsewhere):
+        remove_equalized_lr(net["head"])
+    snapshot.assert_unchanged()
+
+
+def test_a_tie_to_an_equalized_layer():
+    """A plain layer that holds the stored parameter of an equalized one cannot be equalized."""
+    net = nn.Sequential(equalize_lr(nn.Linear(4, 4)), nn.Linear(4, 4))
+    net[1].weight = net[0].weight_orig
+    snapshot = Snapshot(net)
+    with pytest.raises(errors.TiedToEqualized, match=r"stored parameter of '0\.weight_orig'"):
+        equalize_lr(net)
+    snapshot.assert_unchanged()
+
+
+@pytest.mark.parametrize(("lr_mul", "value"), [(1e-3, 300.0), (1e-2, 2000.0)])
+def test_values_that_do_not_fit_into_half_precision(lr_mul, value):
+    """With init="keep" a weight divided by c may leave float16: an error, not infinity."""
+    layer = with_a_float16_weight(value)
+    snapshot = Snapshot(layer)
+    with pytest.raises(errors.Unscalable, match=r"torch\.float16.*float32"):
+        equalize_lr(layer, init="keep", lr_mul=lr_mul)
+    with pytest.raises(errors.Unscalable):
+        equalize_lr(layer, lr_mul=1e-5)
+    snapshot.assert_unchanged()
+    equalize_lr(layer, init="keep")
+    assert layer.weight_orig.isfinite().all()
+
+
+def test_a_generator_of_another_device():
+    """A generator that is not for the weight's device is refused before anything is drawn."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4, device="meta"))
+    snapshot = Snapshot(net)
+    with pytest.raises(errors.WrongGenerator, match=r"Generator\('meta'\)"):
+        equalize_lr(net, generator=torch.Generator())
+    snapshot.assert_unchanged()
+
+
+def test_shards_are_refused(monkeypatch):
+    """A DTensor, as FSDP2 and tensor parallelism leave it, and FSDP1's views are refused."""
+    layer = nn.Linear(4, 4)
+    layer.weight._fsdp_flattened = True
+    with pytest.raises(errors.ShardedWeight, match="before fully_shard"):
+        equalize_lr(layer)
+    layer = nn.Linear(4, 4)
+    fake = types.SimpleNamespace(DTensor=nn.Parameter)
+    monkeypatch.setitem(sys.modules, "torch.distributed.tensor", fake)
+    with pytest.raises(errors.ShardedWeight):
+        equalize_lr(layer)
+
+
+def test_scripts_are_refused():
+    """A compiled script has no class to change; naming its weight is an error."""
+    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
+        layer = torch.jit.script(nn.Linear(4, 4))
+    with pytest.raises(errors.OwnedWeight, match=r"torch\.jit\.script"):
+        equalize_lr(layer, "weight", fan=4)
+
+
+def test_not_equalized():
+    """Removing where nothing is equalized is an error, by name and for a whole model."""
+    with pytest.raises(errors.NotEqualized, match="this Linear"):
+        remove_equalized_lr(nn.Linear(2, 2))
+    layer = equalize_lr(nn.Linear(2, 2))
+    for name in ("bias", "weight_orig", "nonsense"):
+        with pytest.raises(errors.NotEqualized, match=f"'{name}' of this Linear"):
+            remove_equalized_lr(layer, name)
+    assert is_equalized(layer)
+
+
+def stacked_spectral_norm(layer):
+    parametrizations.spectral_norm(layer, "weight_orig")
+
+
+def stacked_prune(layer):
+    prune.identity(layer, "weight_orig")
+
+
+def stacked_bias(layer):
+    nn.utils.parametrize.register_parametrization(layer, "bias", nn.Identity())
+
+
+@pytest.mark.parametrize("stack", [stacked_spectral_norm, stacked_prune, stacked_bias])
+def test_removal_under_something_else(stack):
+    """What was put on top has to go first; the refusal changes nothing, in no layer."""
+    net = equalize_lr(with_first(nn.Linear(4, 4)))
+    stack(net[2])
+    before = [type(layer) for layer in net]
+    with pytest.raises(errors.WrappedOnTop, match="reverse order"):
+        remove_equalized_lr(net)
+    assert [type(layer) for layer in net] == before
+    assert [is_equalized(layer) for layer in net] == [True] * 3
+
+
+def test_what_is_put_on_the_weight_itself_is_refused_by_torch():
+    """torch's own reparametrizations of `weight` do not find a Parameter: an error, no harm."""
+    for stack in (spectral_norm, lambda m: prune.identity(m, "weight")):
+        layer = equalize_lr(nn.Linear(4, 4))
+        weight = layer.weight.detach()
+        with pytest.raises((KeyError, TypeError, errors.EqualizedLRError)):
+            stack(layer)
+        assert torch.equal(layer.weight, weight)
