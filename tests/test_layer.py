@@ -148,8 +148,9 @@ def test_a_cleared_hook_is_an_error():
     """Code that clears all hooks of a layer does not get a wrong weight, but a clear error."""
     layer = equalize_lr(nn.Linear(3, 2))
     layer._forward_pre_hooks.clear()
-    with pytest.raises(errors.HookLost, match="pre-hook"):
-        layer(torch.randn(1, 3))
+    for use in (lambda: layer(torch.randn(1, 3)), lambda: remove_equalized_lr(layer)):
+        with pytest.raises(errors.HookLost, match="pre-hook"):
+            use()
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(8, 4), nn.LSTM(8, 4), nn.Conv2d(8, 4, 3)])

@@ -190,6 +190,17 @@ class TiedElsewhere(EqualizedLRError, RuntimeError):
         )
 
 
+class SharedMemory(EqualizedLRError, RuntimeError):
+    """Two tensors lie in one memory, but are not one Parameter."""
+
+    def __init__(self, where: str, other: str) -> None:
+        super().__init__(
+            f"{where} lies in the same memory as '{other}', and rescaling one would change the "
+            "other. Tie them as one Parameter (a.weight = b.weight), or give one its own memory "
+            "(a.weight.data = a.weight.data.clone())."
+        )
+
+
 class Unscalable(EqualizedLRError, ValueError):
     """The stored values would not fit into the weight's dtype."""
 

@@ -140,8 +140,9 @@ def drop_hook(module: nn.Module) -> None:
 
 def scales_of(module: nn.Module) -> dict[str, float]:
     """The constants of a module's own equalized parameters, by plain name; {} if it has none."""
-    hook = find_hook(module)
-    return hook.scales if hook else {}
+    if not hasattr(type(module), "_plain_class"):
+        return {}
+    return hook_of(module).scales
 
 
 def plain_names(module: nn.Module) -> list[str]:

@@ -52,7 +52,7 @@ class Rule:
         Karras et al. 2018 (PGGAN, section 4.1) apply it at run time, and Karras et al. 2019
         (StyleGAN, appendix C) multiply it by lr_mul.
         """
-        connections = self.fan or (fan.fan_in if self.mode == "fan_in" else fan.fan_out)
+        connections = self.fan or _positive(self.mode, getattr(fan, self.mode))
         scale = self.gain / math.sqrt(connections) * self.lr_mul
         return _positive("c = gain / sqrt(fan) * lr_mul", scale)
 

@@ -11,6 +11,7 @@ from equalized_lr.errors import FixedClass, InvalidArgument, NotEqualized
 from equalized_lr.holders import Slot, refuse_outside_holders
 from equalized_lr.hook import scales_of
 from equalized_lr.layer import attach, detach, refuse_if_wrapped_on_top
+from equalized_lr.memory import refuse_unwritable
 from equalized_lr.plan import (
     Plan,
     Share,
@@ -91,6 +92,7 @@ def equalize_lr(
         refuse_owned(slot)
         refuse_unstorable(slot)
     refuse_values(plan, init, rule.lr_mul, generator)
+    refuse_unwritable(module, [share.slots[0] for share in plan.shares] + plan.plain_biases)
     refuse_outside_holders([share.slots for share in plan.shares])
     _attach_all(plan.shares)
     if init == "normal":
@@ -132,6 +134,7 @@ def remove_equalized_lr(module: M, name: str | None = None) -> M:
     if not shares:
         kind = type(module).__name__
         raise NotEqualized(f"this {kind}" if name is None else f"'{name}' of this {kind}")
+    refuse_unwritable(module, [share.slots[0] for share in shares])
     refuse_outside_holders([share.slots for share in shares])
     for slot in (slot for share in shares for slot in share.slots):
         detach(slot.module, slot.name)

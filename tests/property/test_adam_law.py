@@ -10,8 +10,8 @@ every s. The stored weight then sees s * c * g_t, and
 - SGD moves w by s times as much, with momentum too: it is not invariant.
 
 Law 5: equal speed. After one step of Adam every stored element has moved by lr, whatever the fan of
-its layer; for plain weights with He's initialization the relative speed of two layers differs by the
-ratio of their constants.
+its layer; for plain weights with He's initialization the relative speed of two layers differs by
+the ratio of their constants.
 """
 
 import copy
@@ -72,7 +72,7 @@ def twins(layer):
 
 @given(samples(kinds), optimizers, powers_of_two)
 def test_steps_do_not_depend_on_the_scale(sample, optimizer, s):
-    """With epsilon 0 the trajectory of w is the same, bit for bit, under any scale of the weight."""
+    """With epsilon 0 the trajectory of w is the same, bit for bit, whatever the scale."""
     one, other = twins(sample.layer)
     expected = trajectory(one, optimizer, gain=1.0, eps=0.0)
     assert_equal(trajectory(other, optimizer, gain=s, eps=0.0), expected)

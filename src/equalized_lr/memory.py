@@ -1,0 +1,70 @@
+"""Whether Parameters can be rescaled where they lie, without changing anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from equalized_lr.errors import SharedMemory, UnsupportedWeight
+from equalized_lr.holders import Slot
+
+
+class _Place(NamedTuple):
+    """The bytes of one tensor, as a range within its storage."""
+
+    storage: int
+    start: int | torch.SymInt
+    end: int | torch.SymInt
+    name: str
+    tensor: Tensor
+
+
+def refuse_unwritable(root: nn.Module, slots: Sequence[Slot]) -> None:
+    """Raises if writing into one of the Parameters fails, or changes another tensor of the tree.
+
+    Values are changed in place, last of all. A write that fails there would leave a model half
+    changed, and two Parameters over one memory (as `a.weight.data = b.weight.data.T` makes them)
+    would each be scaled by both constants.
+
+    Args:
+        root: the tree whose parameters and buffers must not change along.
+        slots: a place of each Parameter that is to be written.
+    """
+    for slot in slots:
+        tensor = slot.parameter
+        if tensor.is_inference() and not torch.is_inference_mode_enabled():
+            raise UnsupportedWeight(str(slot), "an inference tensor, which cannot be changed here")
+        if any(s == 0 < n - 1 for n, s in zip(tensor.shape, tensor.stride(), strict=True)):
+            raise UnsupportedWeight(str(slot), "expanded, with many elements in one place")
+    written = {id(slot.parameter): slot for slot in slots}
+    last: _Place | None = None
+    for place in sorted(_places(root), key=lambda place: place[:3]):
+        if last and place.storage == last.storage and place.start < last.end:
+            for one, other in ((last, place), (place, last)):
+                if id(one.tensor) in written:
+                    raise SharedMemory(str(written[id(one.tensor)]), other.name)
+        if last is None or (place.storage, place.end) > (last.storage, last.end):
+            last = place
+
+
+def _places(root: nn.Module) -> Iterator[_Place]:
+    for name, tensor in chain(root.named_parameters(), root.named_buffers()):
+        if not nn.parameter.is_lazy(tensor) and tensor.layout is torch.strided and tensor.numel():
+            storage = _address(tensor)
+            if storage:
+                steps = zip(tensor.shape, tensor.stride(), strict=True)
+                length = 1 + sum((size - 1) * stride for size, stride in steps)
+                start = tensor.storage_offset()
+                size = tensor.element_size()
+                yield _Place(storage, start * size, (start + length) * size, name, tensor)
+
+
+def _address(tensor: Tensor) -> int:
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):  # tensors of tensors have no storage of their own
+        return 0
