@@ -13,6 +13,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 COLUMNS = 12
+POINTS = 50
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -27,9 +28,7 @@ def draw_samples(rows: Mapping[int, tuple[Tensor, Tensor]], path: Path) -> None:
     _save(figure, path)
 
 
-def draw_relative_steps(
-    runs: Mapping[str, Mapping[str, Sequence[float]]], every: int, path: Path
-) -> None:
+def draw_relative_steps(runs: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
     """A panel for each run, a line for each layer, the steps on a logarithmic axis."""
     figure, axes = plt.subplots(
         1, len(runs), figsize=(5 * len(runs), 4), sharey=True, squeeze=False
@@ -38,10 +37,11 @@ def draw_relative_steps(
         shades = plt.get_cmap("viridis")
         for number, (name, steps) in enumerate(layers.items()):
             position = number / max(1, len(layers) - 1)
-            at = [every * k for k in range(len(steps))]
+            means = [part.nanmean().item() for part in torch.tensor(steps).chunk(POINTS)]
+            at = [(k + 0.5) / len(means) for k in range(len(means))]
             style = STYLES[number % len(STYLES)]
-            axis.plot(at, steps, style, color=shades(0.85 * position), lw=1.1, label=name)
-        axis.set(title=title, xlabel="training step", yscale="log")
+            axis.plot(at, means, style, color=shades(0.85 * position), lw=1.1, label=name)
+        axis.set(title=title, xlabel="share of the training", yscale="log")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("relative step of the effective weight")
     axes[0][-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 SIZES = (7, 14, 28)
 CHANNELS = (64, 32, 16)
-LATENT = 64
+LATENT = 16
 
 
 class PixelNorm(nn.Module):

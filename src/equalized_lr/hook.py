@@ -106,7 +106,7 @@ class EqualizedLR:
 def end_forward(module: nn.Module, args: object, output: object) -> None:
     """The forward hook, called after exceptions too, which lets go of what was computed."""
     hook = find_hook(module)
-    if hook is not None:
+    if hook is not None and not torch.compiler.is_dynamo_compiling():
         hook.window = None
 
 

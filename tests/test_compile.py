@@ -1,0 +1,99 @@
+"""torch.compile and torch.export: one graph, no extra compilation, and no stale weight."""
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.testing import CompileCounter
+
+from equalized_lr import equalize_lr, remove_equalized_lr
+from equalized_lr.hook import hook_of
+
+X = torch.randn(5, 2, 8, generator=torch.Generator().manual_seed(0))
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+
+
+class Block(nn.Module):
+    """A residual block, as models have a dozen of."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = mlp()
+        self.outer = nn.Linear(4, 8)
+
+    def forward(self, x):
+        return x + self.outer(self.inner(x))
+
+
+def first(output):
+    return output[0] if isinstance(output, tuple) else output
+
+
+MODELS = {
+    "mlp": (mlp, (X,)),
+    "convolution": (lambda: nn.Conv1d(2, 4, 3, groups=2), (X,)),
+    "attention": (lambda: nn.MultiheadAttention(8, 2), (X, X, X)),
+    "encoder": (lambda: nn.TransformerEncoderLayer(8, 2, 16, 0.0), (X,)),
+}
+each_model = pytest.mark.parametrize(("make", "inputs"), MODELS.values(), ids=MODELS)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_dynamo():
+    torch._dynamo.reset()
+
+
+@each_model
+def test_one_graph_that_sees_every_step(make, inputs):
+    """Compiled training is one graph without breaks, and follows the optimizer's steps."""
+    model, counter = equalize_lr(make()), CompileCounter()
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(3):
+        torch.testing.assert_close(first(compiled(*inputs)), first(model(*inputs)))
+        optimizer.zero_grad()
+        first(compiled(*inputs)).square().sum().backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+        optimizer.step()
+    assert counter.frame_count == 1
+
+
+def test_identical_blocks_compile_as_often_as_plain_ones():
+    """Twelve blocks, each compiled by itself, need no more compilations than plain blocks."""
+    counts = []
+    for prepare in (lambda blocks: blocks, equalize_lr):
+        torch._dynamo.reset()
+        blocks, counter = prepare(nn.ModuleList(Block() for _ in range(12))), CompileCounter()
+        for block in blocks:
+            block.compile(backend=counter, fullgraph=True)
+            block(X).sum().backward()
+        counts.append(counter.frame_count)
+    assert counts == [1, 1]
+
+
+def test_equalizing_and_removing_a_model_that_was_compiled():
+    """A compiled model notices that its layers were equalized, changed, and given back."""
+    model = mlp()
+    compiled = torch.compile(model, backend="eager")
+    expected = compiled(X)
+    for verb in (lambda m: equalize_lr(m, init="keep"), remove_equalized_lr):
+        verb(model)
+        torch.testing.assert_close(compiled(X), expected)
+        with torch.no_grad():
+            next(model.parameters()).mul_(2)
+        expected = model(X)
+        torch.testing.assert_close(compiled(X), expected)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@each_model
+def test_export(make, inputs, strict):
+    """Exported before or after training, a program computes the same and holds stored weights."""
+    model = equalize_lr(make())
+    first(model(*inputs)).sum().backward()
+    program = torch.export.export(model, inputs, strict=strict)
+    torch.testing.assert_close(first(program.module()(*inputs)), first(model(*inputs)))
+    assert set(program.state_dict) == set(model.state_dict())
+    assert all(hook_of(m).window is None for m in model.modules() if m._forward_pre_hooks)
