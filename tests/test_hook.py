@@ -126,6 +126,21 @@ def test_inference_parameters_work():
     assert torch.equal(*layer.seen)
 
 
+def test_two_backwards_within_one_forward():
+    """A forward that differentiates through its weight twice works, as with a plain weight."""
+
+    class Norms(nn.Linear):
+        def forward(self, x):
+            total = 0.0
+            for _ in range(2):
+                y = nn.functional.linear(x, self.weight).sum()
+                total += torch.autograd.grad(y, self.weight_orig)[0].sum().item()
+            return total
+
+    layer = equalize_lr(Norms(3, 2), gain=2.0)
+    assert layer(torch.ones(4, 3)) == pytest.approx(2 * 4 * 6 * 2 / 3**0.5, rel=1e-5)
+
+
 def test_functorch_levels_are_live():
     """Under torch.func, where tensors belong to a level, nothing is held."""
     layer = equalize_lr(Twice())

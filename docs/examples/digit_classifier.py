@@ -43,7 +43,7 @@ def judge(net: nn.Module, samples: Tensor) -> tuple[float, float]:
     """
     confidences = _confidences(net, samples)
     shares = torch.bincount(confidences.argmax(dim=1), minlength=10) / len(samples)
-    entropy = -sum(share * math.log(share) for share in shares.tolist() if share > 0)
+    entropy = sum(share * -math.log(share) for share in shares.tolist() if share > 0)
     return (confidences.amax(dim=1) > 0.9).float().mean().item(), entropy
 
 

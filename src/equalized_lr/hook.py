@@ -54,7 +54,9 @@ class Window:
             and self._is_open()
         ):
             return held[2]
-        weight = raw * scale
+        # `raw * scale` would keep the scale as a tensor for backward, and two backwards within one
+        # forward would fail on what they share; this form keeps a number.
+        weight = cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
         if self._is_open():
             self._held[name] = raw, raw._version, weight
         return weight
