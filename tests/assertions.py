@@ -40,7 +40,7 @@ class Snapshot:
 def _values(model):
     tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
     return {
-        name: tensor.detach().to_dense() + 0  # a copy, of sparse and integer tensors, too
+        name: (tensor.dequantize() if tensor.is_quantized else tensor.detach().to_dense()) + 0
         for name, tensor in tensors
         if not nn.parameter.is_lazy(tensor) and not tensor.is_meta
     }

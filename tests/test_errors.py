@@ -35,7 +35,7 @@ EXAMPLES = {
 }
 CURES = (
     "Pass", "expected", "Name", "Give", "To change", "Run", "Leave", "Equalize", "Call", "call",
-    "Remove", "Rename", "Untie", "Ask", "Keep", "Assign", "Delete",
+    "Remove", "Rename", "Tie", "Untie", "Ask", "Keep", "Assign", "Delete",
 )  # fmt: skip
 
 

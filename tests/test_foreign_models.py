@@ -91,7 +91,7 @@ MODELS = [
     own(encoder, inputs={"src": SEQUENCE}),
     own(nn.LSTM, 8, 6, 2, bidirectional=True, inputs={"input": SEQUENCE}),
     own(nn.MultiheadAttention, 8, 2, inputs=dict.fromkeys(("query", "key", "value"), SEQUENCE)),
-    own(nn.AdaptiveLogSoftmaxWithLoss, 8, 12, [4, 8], inputs=CLASSES),
+    own(nn.AdaptiveLogSoftmaxWithLoss, 8, 12, [4, 8], div_value=2.0, inputs=CLASSES),
 ]
 
 

@@ -30,6 +30,15 @@ def sparse():
     return layer
 
 
+def quantized():
+    layer = nn.Linear(4, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces the end of quantized tensors
+        values = torch.quantize_per_tensor(torch.ones(4, 4), 0.1, 0, torch.qint8)
+    layer.weight = nn.Parameter(values, requires_grad=False)
+    return layer
+
+
 def name_taken():
     layer = nn.Linear(4, 4)
     layer.register_buffer("weight_orig", torch.zeros(1))
@@ -87,6 +96,7 @@ LAST_LAYERS = {
     "lazy": (lambda: nn.LazyLinear(3), errors.LazyWeight, "Run one forward"),
     "empty": (empty, errors.EmptyWeight, "where="),
     "integer": (integer, errors.UnsupportedWeight, "of torch.int8"),
+    "quantized": (quantized, errors.UnsupportedWeight, "quantized"),
     "sparse": (sparse, errors.UnsupportedWeight, "sparse_coo"),
     "spectral_norm": (lambda: spectral_norm(nn.Linear(4, 4)), errors.OwnedWeight, "SpectralNorm"),
     "parametrized spectral_norm": (
@@ -288,6 +298,25 @@ def test_scripts_are_refused():
         layer = torch.jit.script(nn.Linear(4, 4))
     with pytest.raises(errors.OwnedWeight, match=r"torch\.jit\.script"):
         equalize_lr(layer, "weight", fan=4)
+
+
+def test_any_exception_rolls_back():
+    """Whatever goes wrong while classes are exchanged, the layers before it are plain again."""
+
+    class Interrupting(type(nn.Module)):
+        def __new__(cls, name, bases, body):
+            if any(isinstance(base, Interrupting) for base in bases):
+                raise KeyboardInterrupt
+            return super().__new__(cls, name, bases, body)
+
+    class Interrupted(nn.Linear, metaclass=Interrupting):
+        pass
+
+    net = with_first(Interrupted(4, 4))
+    snapshot = Snapshot(net)
+    with pytest.raises(KeyboardInterrupt):
+        equalize_lr(net)
+    snapshot.assert_unchanged()
 
 
 def test_not_equalized():

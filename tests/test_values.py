@@ -84,6 +84,13 @@ def test_keep_leaves_not_a_number_where_it_was():
     assert layer.weight[0, 2:].tolist() == [math.inf, -math.inf]
 
 
+def test_keep_on_the_meta_device():
+    """Without values there is nothing to divide, and nothing is allocated."""
+    layer = equalize_lr(nn.Linear(8, 2, device="meta"), init="keep")
+    assert layer.weight.is_meta
+    assert layer.weight_orig.is_meta
+
+
 def test_values_are_changed_in_place():
     """No second copy of the model: the storage stays where it was, in both directions."""
     layer = nn.Linear(64, 64)
