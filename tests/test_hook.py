@@ -13,6 +13,11 @@ from equalized_lr import EqualizedLR, equalize_lr
 from equalized_lr.hook import KEY, hook_of
 
 
+def slope(function):
+    """The derivative of a function's sum, by torch.func."""
+    return torch.func.grad(lambda x: function(x).sum())
+
+
 class Twice(nn.Linear):
     """Reads its weight twice, with something in between."""
 
@@ -77,7 +82,10 @@ def write(layer):
 
 
 def replace(layer):
-    layer.weight_orig = nn.Parameter(torch.zeros(2, 3))
+    other = torch.zeros(2, 3)
+    while other._version < layer.weight_orig._version:
+        other.zero_()  # only the Parameter itself tells the two apart
+    layer.weight_orig = nn.Parameter(other)
 
 
 def freeze(layer):
@@ -118,6 +126,21 @@ def test_grad_modes_within_a_forward_do_not_leak(mode):
     assert layer.weight_orig.grad is not None
 
 
+def test_a_frozen_weight_of_inference_mode_does_not_leak():
+    """A frozen weight that was read in inference mode must not be saved for backward."""
+
+    class PeekFirst(nn.Linear):
+        def forward(self, x):
+            with torch.inference_mode():
+                assert self.weight.is_inference()
+            return super().forward(x)
+
+    layer = equalize_lr(PeekFirst(3, 2)).requires_grad_(False)
+    x = torch.randn(1, 3, requires_grad=True)
+    layer(x).sum().backward()
+    assert torch.allclose(x.grad, layer.weight.sum(dim=0))
+
+
 def test_inference_parameters_work():
     """A model that was built in inference mode, whose tensors have no versions, still computes."""
     with torch.inference_mode():
@@ -153,6 +176,21 @@ def test_functorch_levels_are_live():
     plain = torch.ones(2, 3) * hook_of(layer).scales["weight"]
     assert torch.equal(gradients["weight_orig"], plain)
     assert torch.equal(layer.weight, layer.weight_orig * hook_of(layer).scales["weight"])
+
+
+@pytest.mark.parametrize("transform", [torch.func.functionalize, torch.func.vmap, slope])
+def test_a_functorch_level_within_a_forward_does_not_leak(transform):
+    """A weight that was first read under a transform of torch.func is not used outside of it."""
+
+    class Inner(nn.Linear):
+        def forward(self, x):
+            inner = transform(lambda v: nn.functional.linear(v, self.weight))(x)
+            return super().forward(x).sum() + 0 * inner.sum()
+
+    layer = equalize_lr(Inner(3, 2))
+    layer(torch.ones(4, 3)).backward()
+    scale = hook_of(layer).scales["weight"]
+    assert torch.allclose(layer.weight_orig.grad, torch.full((2, 3), 4 * scale))
 
 
 def test_nothing_outlives_a_forward():
