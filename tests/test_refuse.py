@@ -292,6 +292,16 @@ def test_shards_are_refused(monkeypatch):
         equalize_lr(layer)
 
 
+def test_shards_are_not_given_back():
+    """A model that was sharded after equalizing keeps its form; nothing changes."""
+    layer = equalize_lr(nn.Linear(4, 4))
+    layer.weight_orig._fsdp_flattened = True
+    snapshot = Snapshot(layer)
+    with pytest.raises(errors.ShardedWeight, match="not sharded"):
+        remove_equalized_lr(layer)
+    snapshot.assert_unchanged()
+
+
 def test_scripts_are_refused():
     """A compiled script has no class to change; naming its weight is an error."""
     with pytest.warns(DeprecationWarning, match="torch.jit.script"):

@@ -73,11 +73,16 @@ def refuse_without_fan(slot: Slot) -> None:
         raise EmptyWeight(str(slot), parameter.shape)
 
 
+def refuse_sharded(slot: Slot) -> None:
+    """Raises `ShardedWeight` if the parameter's shards are bound to its name."""
+    if _is_sharded(slot.parameter):
+        raise ShardedWeight(str(slot))
+
+
 def refuse_unstorable(slot: Slot) -> None:
     """Raises if the parameter cannot be renamed and rescaled."""
     module, name, parameter = slot.module, slot.name, slot.parameter
-    if _is_sharded(parameter):
-        raise ShardedWeight(str(slot))
+    refuse_sharded(slot)
     if parameter.is_quantized:
         raise UnsupportedWeight(str(slot), "quantized")
     if parameter.dtype not in SCALABLE:

@@ -22,7 +22,12 @@ from equalized_lr.plan import (
     plan_parameter,
     refuse_empty,
 )
-from equalized_lr.refuse import refuse_non_module, refuse_owned, refuse_unstorable
+from equalized_lr.refuse import (
+    refuse_non_module,
+    refuse_owned,
+    refuse_sharded,
+    refuse_unstorable,
+)
 from equalized_lr.rule import SQRT2, Gain, Rule
 from equalized_lr.values import bake, draw, keep, refuse_values
 
@@ -126,6 +131,7 @@ def remove_equalized_lr(module: M, name: str | None = None) -> M:
 
     Raises:
         NotEqualized: nothing to remove.
+        ShardedWeight: the model was sharded after it was equalized.
         WrappedOnTop: something else was put on top of an equalized layer.
         TiedElsewhere: a layer outside of `module` shares one of the weights.
     """
@@ -134,6 +140,8 @@ def remove_equalized_lr(module: M, name: str | None = None) -> M:
     if not shares:
         kind = type(module).__name__
         raise NotEqualized(f"this {kind}" if name is None else f"'{name}' of this {kind}")
+    for share in shares:
+        refuse_sharded(share.slots[0])
     refuse_unwritable(module, [share.slots[0] for share in shares])
     refuse_outside_holders([share.slots for share in shares])
     for slot in (slot for share in shares for slot in share.slots):
