@@ -18,6 +18,7 @@ EXAMPLES = {
     errors.EmptyWeight: ("'3.weight' (Linear)", (4, 0)),
     errors.UnsupportedWeight: ("'3.weight' (Linear)", "of torch.int8"),
     errors.ShardedWeight: ("'3.weight' (Linear)",),
+    errors.ParallelizeFirst: ("weight", "Linear"),
     errors.OwnedWeight: ("'3.weight' (Linear)", "a SpectralNorm hook, which computes it"),
     errors.NameTaken: ("'3.weight' (Linear)", "weight_orig"),
     errors.FixedClass: ("'3.weight' (Final)", "Final", "Final is final"),
@@ -31,6 +32,7 @@ EXAMPLES = {
     errors.WrappedOnTop: ("'3.weight' (Linear)", "another reparametrization of 'weight_orig'"),
     errors.HookLost: ("Linear",),
     errors.NotAssignable: ("weight", "a Tensor"),
+    errors.NotConvertible: ("Linear", "torch.jit.script"),
     errors.AmbiguousState: ("0.weight", "0.weight_orig"),
 }
 CURES = (

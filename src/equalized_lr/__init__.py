@@ -9,6 +9,7 @@ from equalized_lr import errors
 from equalized_lr.fan import Fan, fans
 from equalized_lr.hook import EqualizedLR
 from equalized_lr.scales import he_scales
+from equalized_lr.window import cached
 from equalized_lr.wrap import equalize_lr, is_equalized, remove_equalized_lr
 
 __version__ = "0.1.0"
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EqualizedLR",
     "Fan",
+    "cached",
     "equalize_lr",
     "errors",
     "fans",

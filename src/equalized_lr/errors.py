@@ -119,9 +119,20 @@ class ShardedWeight(EqualizedLRError, RuntimeError):
 
     def __init__(self, where: str) -> None:
         super().__init__(
-            f"{where} is sharded already (FSDP or a DTensor), and its shards are bound to its "
-            "name. Call equalize_lr before fully_shard, distribute_module or FSDP, and "
-            "remove_equalized_lr on a model that is not sharded."
+            f"{where} is sharded already, and FSDP has bound its shards to its name. "
+            "Call equalize_lr before fully_shard or FSDP, and remove_equalized_lr on a model that "
+            "is not sharded."
+        )
+
+
+class ParallelizeFirst(EqualizedLRError, RuntimeError):
+    """Tensor parallelism is to distribute a weight that is equalized already."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        super().__init__(
+            f"'{name}' of this {kind} is equalized, and cannot become a DTensor: some styles of "
+            "tensor parallelism would take the effective weight for the stored one. "
+            "Call parallelize_module, then equalize_lr, then fully_shard."
         )
 
 
@@ -260,6 +271,16 @@ class NotAssignable(EqualizedLRError, TypeError):
             f"'{name}' is computed as c * {name}_orig, so it cannot be set to {given}. "
             f"Assign an nn.Parameter (it is divided by c and stored), write into {name}_orig, "
             "or call remove_equalized_lr first."
+        )
+
+
+class NotConvertible(EqualizedLRError, RuntimeError):
+    """A converter was called that goes by the class of a layer, or by its Parameter."""
+
+    def __init__(self, kind: str, converter: str) -> None:
+        super().__init__(
+            f"{converter} does not know this {kind}, whose weight is computed: it would leave the "
+            "layer out, or fail half way. Call remove_equalized_lr(model) first."
         )
 
 

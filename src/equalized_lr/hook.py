@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from types import FrameType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.fx import _symbolic_trace
 
 from equalized_lr.errors import HookLost
+from equalized_lr.window import Window, current_cache
 
 # Note [One key for all hooks]
 # torch numbers hooks with a global counter. Compiled code is guarded on those numbers, so identical
@@ -21,53 +22,6 @@ KEY = -1
 def stored_name(name: str) -> str:
     """The name of the stored parameter behind an equalized weight."""
     return f"{name}_orig"
-
-
-class Window:
-    """What one forward has computed so far.
-
-    Note [A window is a frame]: a computed weight is shared only among the reads of one forward,
-    that is underneath the frame which opened the window. A frame belongs to one thread and is left
-    by every exception (KeyboardInterrupt too, for which torch calls no hook), so no value can
-    survive its forward or cross into another thread, whatever happens to the hook that closes.
-    """
-
-    __slots__ = ("_frame", "_held")
-
-    def __init__(self, frame: FrameType) -> None:
-        self._frame = frame
-        self._held: dict[str, tuple[Tensor, int, Tensor]] = {}
-
-    def read(self, name: str, raw: Tensor, scale: float) -> Tensor:
-        """c * raw, computed at the first read and again whenever its circumstances changed."""
-        # A weight computed under another functorch level or in inference mode must not leave it,
-        # and inference tensors have no version that could be compared.
-        if torch._C._functorch.peek_interpreter_stack() is not None or raw.is_inference():
-            return raw * scale
-        held = self._held.get(name)
-        if (
-            held is not None
-            and held[0] is raw
-            and held[1] == raw._version
-            and held[2].requires_grad == (raw.requires_grad and torch.is_grad_enabled())
-            and held[2].is_inference() == torch.is_inference_mode_enabled()
-            and self._is_open()
-        ):
-            return held[2]
-        # `raw * scale` would keep the scale as a tensor for backward, and two backwards within one
-        # forward would fail on what they share; this form keeps a number.
-        weight = cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
-        if self._is_open():
-            self._held[name] = raw, raw._version, weight
-        return weight
-
-    def _is_open(self) -> bool:
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None:
-            if frame is self._frame:
-                return True
-            frame = frame.f_back
-        return False
 
 
 class EqualizedLR:
@@ -164,7 +118,14 @@ def stored(module: nn.Module, name: str) -> Tensor:
 def read(module: nn.Module, name: str) -> Tensor:
     """The effective weight c * w, as it is now."""
     hook = hook_of(module)
-    raw, scale = stored(module, name), hook.scales[name]
+    scale = hook.scales[name]
+    if (
+        _symbolic_trace._is_fx_tracing_flag
+    ):  # which sees what is looked up with getattr, and takes the rest as constant
+        return cast(Tensor, getattr(module, stored_name(name)) * scale)
+    raw = stored(module, name)
+    if torch.compiler.is_dynamo_compiling():
+        return raw * scale
     # See Note [A window is a frame]; one look only, since another thread may close it meanwhile.
-    window = None if torch.compiler.is_dynamo_compiling() else hook.window
-    return raw * scale if window is None else window.read(name, raw, scale)
+    held = current_cache() or hook.window
+    return raw * scale if held is None else held.read(name, raw, scale)

@@ -6,12 +6,12 @@ import types
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from equalized_lr.errors import NotAssignable, WrappedOnTop
+from equalized_lr.errors import NotAssignable, NotConvertible, WrappedOnTop
 from equalized_lr.hook import (
     add_hook,
     drop_hook,
@@ -45,6 +45,19 @@ class Equalized(EffectiveState):
         plain = self._plain_class
         _set_class(self, plain)
         plain.__init__(self, *args, **kwargs)
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Called by torch.jit.script before it compiles what it cannot read."""
+        raise NotConvertible(type(self).__name__, "torch.jit.script")
+
+    @property
+    def qconfig(self) -> Any:
+        """What torch.ao.quantization sets on every layer before it looks for exact classes."""
+        raise AttributeError("qconfig")
+
+    @qconfig.setter
+    def qconfig(self, config: object) -> None:
+        raise NotConvertible(type(self).__name__, "torch.ao.quantization")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickles by the plain class and the names, since the class itself has no address."""
@@ -123,25 +136,43 @@ def _on_plain_weights(method: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def plain_weights(root: nn.Module) -> Iterator[None]:
     """Inside, a module and its descendants are plain, for code that writes into weights."""
-    layers = [(module, dict(scales_of(module))) for module in root.modules()]
+    layers = [(module, dict(scales_of(module))) for module in root.modules() if scales_of(module)]
     for module, named in layers:
         for name in named:
-            refuse_if_wrapped_on_top(module, name)
+            _refuse_if_stored_elsewhere(module, name)
+    kinds = [type(module) for module, _ in layers]
     with torch.no_grad():
         for raw, scale in _by_parameter(layers).items():
             raw.mul_(scale)
     for module, named in layers:
+        _set_class(module, _plain_kind(type(module)))
         for name in named:
-            detach(module, name)
+            _rename(module._parameters, stored_name(name), name)
+        if isinstance(module, nn.RNNBase):
+            module._init_flat_weights()
     try:
         yield
     finally:
-        for module, named in layers:
-            for name, scale in named.items():
-                attach(module, name, scale)
+        for (module, named), kind in zip(layers, kinds, strict=True):
+            for name in named:
+                _rename(module._parameters, name, stored_name(name))
+            _set_class(module, kind)
+            module.__dict__.pop("_flat_weights", None)
         with torch.no_grad():
             for raw, scale in _by_parameter(layers).items():
                 raw.div_(scale)
+
+
+def _plain_kind(kind: type[nn.Module]) -> type[nn.Module]:
+    """The plain class; of one derived from an equalized class, as FSDP's, a plain counterpart."""
+    if "_plain_class" in vars(kind):
+        return cast(type[Equalized], kind)._plain_class
+    bases = [_plain_kind(base) if issubclass(base, Equalized) else base for base in kind.__bases__]
+    body = {k: v for k, v in vars(kind).items() if k not in ("__dict__", "__weakref__")}
+    made: type[nn.Module] = types.new_class(
+        kind.__name__, tuple(bases), {}, lambda namespace: namespace.update(body)
+    )
+    return made
 
 
 def _by_parameter(layers: list[tuple[nn.Module, dict[str, float]]]) -> dict[Tensor, float]:
@@ -178,11 +209,17 @@ def detach(module: nn.Module, name: str) -> None:
 
 def refuse_if_wrapped_on_top(module: nn.Module, name: str, where: str | None = None) -> None:
     """Raises `WrappedOnTop` unless `detach` would give back what `attach` found."""
-    kind, key = type(module), stored_name(name)
-    place = where or f"'{name}' of this {kind.__name__}"
+    kind = type(module)
     if "_plain_class" not in vars(kind):
+        place = where or f"'{name}' of this {kind.__name__}"
         raise WrappedOnTop(place, f"the class {kind.__name__}, which was derived from it,")
+    _refuse_if_stored_elsewhere(module, name, where)
+
+
+def _refuse_if_stored_elsewhere(module: nn.Module, name: str, where: str | None = None) -> None:
+    key = stored_name(name)
     if module._parameters.get(key) is None:
+        place = where or f"'{name}' of this {type(module).__name__}"
         raise WrappedOnTop(place, f"another reparametrization of '{key}'")
 
 

@@ -8,9 +8,37 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from equalized_lr.distributed import is_dtensor
 from equalized_lr.errors import SharedMemory, UnsupportedWeight
 from equalized_lr.holders import Slot
+
+SCALABLE = frozenset(
+    {
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float64,
+        torch.complex64,
+        torch.complex128,
+    }
+)
+
+
+def unscalable_kind(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being multiplied by c, in words; None if nothing does."""
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.dtype not in SCALABLE:
+        return f"of {tensor.dtype}"
+    if tensor.layout is not torch.strided or _is_wrapper(tensor):
+        return f"a {type(tensor).__name__} ({tensor.layout})"
+    return None
+
+
+def _is_wrapper(tensor: object) -> bool:
+    return is_traceable_wrapper_subclass(tensor) and not is_dtensor(tensor)
 
 
 class _Place(NamedTuple):

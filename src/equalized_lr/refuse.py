@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from equalized_lr.distributed import is_held_by_fsdp
 from equalized_lr.errors import (
     EmptyWeight,
     LazyWeight,
@@ -21,17 +19,7 @@ from equalized_lr.errors import (
 )
 from equalized_lr.holders import Slot
 from equalized_lr.hook import stored_name
-
-SCALABLE = frozenset(
-    {
-        torch.float16,
-        torch.bfloat16,
-        torch.float32,
-        torch.float64,
-        torch.complex64,
-        torch.complex128,
-    }
-)
+from equalized_lr.memory import unscalable_kind
 
 
 def refuse_non_module(given: object) -> None:
@@ -64,8 +52,17 @@ def _owner(module: nn.Module, name: str) -> str | None:
     return None
 
 
+def refuse_sharded(slot: Slot) -> None:
+    """Raises `ShardedWeight` if FSDP has bound the parameter's shards to its name."""
+    held = slot.module._parameters
+    parameter = held.get(slot.name, held.get(stored_name(slot.name)))
+    if parameter is not None and is_held_by_fsdp(parameter):
+        raise ShardedWeight(str(slot))
+
+
 def refuse_without_fan(slot: Slot) -> None:
-    """Raises if the parameter has no shape yet, or no elements."""
+    """Raises if the parameter has no shape yet, or no elements; shards may have none."""
+    refuse_sharded(slot)
     parameter = slot.parameter
     if is_lazy(parameter):
         raise LazyWeight(str(slot))
@@ -73,32 +70,11 @@ def refuse_without_fan(slot: Slot) -> None:
         raise EmptyWeight(str(slot), parameter.shape)
 
 
-def refuse_sharded(slot: Slot) -> None:
-    """Raises `ShardedWeight` if the parameter's shards are bound to its name."""
-    if _is_sharded(slot.parameter):
-        raise ShardedWeight(str(slot))
-
-
 def refuse_unstorable(slot: Slot) -> None:
     """Raises if the parameter cannot be renamed and rescaled."""
     module, name, parameter = slot.module, slot.name, slot.parameter
-    refuse_sharded(slot)
-    if parameter.is_quantized:
-        raise UnsupportedWeight(str(slot), "quantized")
-    if parameter.dtype not in SCALABLE:
-        raise UnsupportedWeight(str(slot), f"of {parameter.dtype}")
-    if parameter.layout is not torch.strided or _is_wrapper(parameter):
-        raise UnsupportedWeight(str(slot), f"a {type(parameter).__name__} ({parameter.layout})")
+    kind = unscalable_kind(parameter)
+    if kind:
+        raise UnsupportedWeight(str(slot), kind)
     if hasattr(module, stored_name(name)):
         raise NameTaken(str(slot), stored_name(name))
-
-
-def _is_wrapper(tensor: object) -> bool:
-    return is_traceable_wrapper_subclass(tensor)
-
-
-def _is_sharded(parameter: nn.Parameter) -> bool:
-    # Not imported here: where torch.distributed.tensor is not loaded there are no DTensors.
-    tensors = sys.modules.get("torch.distributed.tensor")
-    is_dtensor = tensors is not None and isinstance(parameter, tensors.DTensor)
-    return is_dtensor or bool(getattr(parameter, "_fsdp_flattened", False))

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equalized_lr.errors import AmbiguousState, NotAssignable
+from equalized_lr.distributed import is_dtensor
+from equalized_lr.errors import AmbiguousState, NotAssignable, ParallelizeFirst
 from equalized_lr.holders import Slot, refuse_other_holder
 from equalized_lr.hook import scales_of, stored, stored_name
+from equalized_lr.memory import unscalable_kind
 
 METADATA = "equalized_lr"
 VERSION = 1
@@ -20,12 +22,19 @@ class EffectiveState(nn.Module):
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """`layer.weight = Parameter(...)`: an effective weight, divided by c and stored."""
-        scale = scales_of(self).get(name)
+        scales = scales_of(self)
+        plain = name if name in scales else name.removesuffix(stored_name(""))
+        if plain in scales and is_dtensor(param) and not is_dtensor(stored(self, plain)):
+            raise ParallelizeFirst(plain, type(self).__name__)
+        scale = scales.get(name)
         if scale is None:
             super().register_parameter(name, param)
             return
         if param is None:
             raise NotAssignable(name, "None")
+        kind = unscalable_kind(param)
+        if kind:
+            raise NotAssignable(name, f"a Parameter that is {kind}")
         refuse_other_holder(param, Slot("", self, name))
         raw = stored(self, name)
         with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from equalized_lr.distributed import distribute_like, is_dtensor
 from equalized_lr.errors import InvalidArgument, Unscalable, WrongGenerator
 from equalized_lr.plan import Plan, Share
 
@@ -35,13 +36,22 @@ def draw(plan: Plan, lr_mul: float, generator: torch.Generator | None) -> None:
     Karras et al. 2018 (PGGAN), section 4.1, with lr_mul as in StyleGAN.
     """
     for share in plan.weights:
-        share.parameter.normal_(0.0, 1.0 / lr_mul, generator=generator)
+        _draw_normal(share.parameter, 1.0 / lr_mul, generator)
         for slot in share.slots:
             padding = getattr(slot.module, "padding_idx", None)
             if padding is not None and isinstance(slot.module, nn.Embedding | nn.EmbeddingBag):
                 share.parameter[padding] = 0.0
     for bias in [share.slots[0] for share in plan.biases] + plan.plain_biases:
         bias.parameter.zero_()
+
+
+def _draw_normal(parameter: Tensor, std: float, generator: torch.Generator | None) -> None:
+    if not is_dtensor(parameter):
+        parameter.normal_(0.0, std, generator=generator)
+        return
+    # Each process would draw for its own shard, on a CPU the same numbers. The first one draws.
+    drawn = torch.empty(parameter.shape, dtype=parameter.dtype, device=parameter.device)
+    parameter.copy_(distribute_like(drawn.normal_(0.0, std, generator=generator), parameter))
 
 
 @torch.no_grad()

@@ -140,8 +140,6 @@ def remove_equalized_lr(module: M, name: str | None = None) -> M:
     if not shares:
         kind = type(module).__name__
         raise NotEqualized(f"this {kind}" if name is None else f"'{name}' of this {kind}")
-    for share in shares:
-        refuse_sharded(share.slots[0])
     refuse_unwritable(module, [share.slots[0] for share in shares])
     refuse_outside_holders([share.slots for share in shares])
     for slot in (slot for share in shares for slot in share.slots):
@@ -199,6 +197,7 @@ def _equalized_shares(root: nn.Module, name: str | None) -> list[Share]:
         for key, scale in scales_of(module).items()
     ]
     for slot, _ in slots:
+        refuse_sharded(slot)
         refuse_if_wrapped_on_top(slot.module, slot.name, str(slot))
     shares = group(slots)
     if name is None:

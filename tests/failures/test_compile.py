@@ -7,6 +7,7 @@ from torch._dynamo.testing import CompileCounter
 
 from equalized_lr import equalize_lr, remove_equalized_lr
 from equalized_lr.hook import hook_of
+from mechanisms import EQUALIZED, close, common_hook, first, net, x
 
 X = torch.randn(5, 2, 8, generator=torch.Generator().manual_seed(0))
 
@@ -25,10 +26,6 @@ class Block(nn.Module):
 
     def forward(self, x):
         return x + self.outer(self.inner(x))
-
-
-def first(output):
-    return output[0] if isinstance(output, tuple) else output
 
 
 MODELS = {
@@ -97,3 +94,64 @@ def test_export(make, inputs, strict):
     torch.testing.assert_close(first(program.module()(*inputs)), first(model(*inputs)))
     assert set(program.state_dict) == set(model.state_dict())
     assert all(hook_of(m).window is None for m in model.modules() if m._forward_pre_hooks)
+
+
+@pytest.mark.filterwarnings("ignore")  # of inductor, about itself
+@pytest.mark.parametrize("make", [mlp, lambda: nn.MultiheadAttention(8, 2), lambda: nn.LSTM(8, 4)])
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_backends(make, backend):
+    """Training and evaluation, compiled by real backends, before and after removal."""
+    model, plain = EQUALIZED.twins(make())
+    inputs = (X.double(),) * (3 if isinstance(plain, nn.MultiheadAttention) else 1)
+    compiled = torch.compile(model, backend=backend)
+    for _ in range(2):
+        for twin in (compiled, plain):
+            first(twin(*inputs)).square().sum().backward()
+        EQUALIZED.assert_gradients(model, plain)
+        EQUALIZED.step(model, plain)
+        with torch.no_grad():
+            close(first(compiled.eval()(*inputs)), first(plain.eval()(*inputs)))
+        model.train(), plain.train()
+    EQUALIZED.unwrap(model)
+    close(first(compiled(*inputs)), first(plain(*inputs)))
+    EQUALIZED.assert_alike(model, plain, *inputs)
+
+
+@pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects")
+@common_hook("silent")
+def test_a_read_after_compiled_training(mechanism):
+    """What was computed in compiled code is not left on the model."""
+    model, plain = mechanism.twins(net())
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for twin in (compiled, plain):
+        twin(x()).square().sum().backward()
+    mechanism.assert_gradients(model, plain)
+    mechanism.step(model, plain)
+    close(model[0].weight, plain[0].weight)
+
+
+@common_hook("holds")
+def test_compiled_after_eager(mechanism):
+    """A model that has run is compiled, evaluated in inference mode, and trains on."""
+    model, plain = mechanism.twins(net())
+    mechanism.assert_alike(model, plain, x())
+    compiled = torch.compile(model, backend="eager")
+    with torch.inference_mode():
+        close(compiled(x()), plain(x()))
+    for twin in (compiled, plain):
+        twin(x()).square().sum().backward()
+    mechanism.assert_gradients(model, plain)
+
+
+def test_no_recompilation_over_grad_modes():
+    """Training, evaluation, training: three graphs at most are compiled, as for plain models."""
+    counts = []
+    for prepare in (lambda model: model, equalize_lr):
+        torch._dynamo.reset()
+        model, counter = prepare(mlp()), CompileCounter()
+        compiled = torch.compile(model, backend=counter, fullgraph=True)
+        for train in (True, False, True, False):
+            with torch.set_grad_enabled(train):
+                compiled.train(train)(X)
+        counts.append(counter.frame_count)
+    assert counts[0] == counts[1]

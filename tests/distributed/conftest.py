@@ -1,0 +1,12 @@
+"""The two processes, shared by all tests of a worker."""
+
+import pytest
+
+from world import World
+
+
+@pytest.fixture(scope="session")
+def world():
+    processes = World()
+    yield processes
+    processes.stop()

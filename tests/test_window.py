@@ -1,0 +1,265 @@
+"""`cached()`: computed once, never stale, for one thread, in any grad mode."""
+
+import copy
+import sys
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import cached as torchs_cached
+from torch.nn.utils.parametrize import register_parametrization
+from torch.optim.optimizer import _global_optimizer_post_hooks
+
+from assertions import assert_equal
+from equalized_lr import cached, equalize_lr
+from equalized_lr.window import current_cache
+
+X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def layer():
+    return equalize_lr(nn.Linear(6, 3))
+
+
+class OldOptimizer(torch.optim.Optimizer):
+    """Writes through `.data`, which leaves no trace on the parameter."""
+
+    def __init__(self, params):
+        super().__init__(params, {})
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data.add_(parameter.grad.data, alpha=-0.1)
+
+
+def test_computed_once(layer):
+    """Many forwards and reads are one tensor, which does not outlive the block."""
+    with cached():
+        weight = layer.weight
+        for _ in range(3):
+            layer(X)
+            assert layer.weight is weight
+    assert layer.weight is not weight
+    assert current_cache() is None
+
+
+def test_gradients_of_all_forwards_arrive(layer):
+    """Losses with a backward each, and one after the block, add up as without the cache."""
+    plain = copy.deepcopy(layer)
+    with cached():
+        for inputs in (X, 2 * X, -X):
+            layer(inputs).square().sum().backward()
+        last = layer(X).sum()
+    last.backward()
+    for inputs in (X, 2 * X, -X):
+        plain(inputs).square().sum().backward()
+    plain(X).sum().backward()
+    torch.testing.assert_close(layer.weight_orig.grad, plain.weight_orig.grad)
+
+
+def test_second_order_gradients(layer):
+    """A gradient penalty between two other losses of the block."""
+    plain = copy.deepcopy(layer)
+
+    def losses(critic):
+        inputs = X.clone().requires_grad_()
+        critic(X).mean().backward()
+        (slope,) = torch.autograd.grad(critic(inputs).square().sum(), inputs, create_graph=True)
+        slope.square().sum().backward()
+        critic(-X).mean().backward()
+
+    with cached():
+        losses(layer)
+    losses(plain)
+    torch.testing.assert_close(layer.weight_orig.grad, plain.weight_orig.grad)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda p: torch.optim.SGD(p, 0.1), lambda p: torch.optim.Adam(p, 0.1), OldOptimizer]
+)
+def test_a_step_in_between_is_seen(layer, make):
+    """After an optimizer's step the weight is computed anew, however the optimizer writes."""
+    optimizer = make(layer.parameters())
+    with cached():
+        for _ in range(3):
+            assert_equal(layer.weight, layer.weight_orig * layer_scale(layer))
+            layer(X).square().sum().backward()
+            optimizer.step()
+            assert_equal(layer.weight, layer.weight_orig * layer_scale(layer))
+
+
+def layer_scale(layer):
+    return layer._forward_pre_hooks[-1].scales["weight"]
+
+
+def test_the_tests_would_see_a_stale_weight():
+    """Negative control: torch's own cache of parametrizations does not see a step."""
+
+    class Half(nn.Module):
+        def forward(self, weight):
+            return weight / 2
+
+    layer = register_parametrization(nn.Linear(6, 3), "weight", Half())
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    with torchs_cached():
+        layer(X).square().sum().backward()
+        optimizer.step()
+        assert not torch.equal(layer.weight, layer.parametrizations.weight.original / 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.load_state_dict({k: 2 * v for k, v in layer.state_dict().items()}),
+        lambda layer: layer.reset_parameters(),
+        lambda layer: setattr(layer, "weight", nn.Parameter(torch.ones(3, 6))),
+        lambda layer: layer.weight_orig.detach().zero_(),
+        lambda layer: setattr(layer, "weight_orig", nn.Parameter(torch.ones(3, 6))),
+        lambda layer: layer.double(),
+        lambda layer: setattr(layer.weight_orig, "data", torch.ones(3, 6)),
+        lambda layer: layer.weight.detach().fill_(7.0),
+        lambda layer: layer.weight_orig.requires_grad_(False),
+    ],
+    ids=[
+        "load",
+        "reset",
+        "assign",
+        "in place",
+        "replace",
+        "dtype",
+        "swap data",
+        "write to computed",
+        "freeze",
+    ],
+)
+def test_any_other_change_is_seen(layer, change):
+    """Values, objects, dtypes, and what somebody wrote into the computed weight."""
+    with cached():
+        layer(X)
+        change(layer)
+        assert_equal(layer.weight, layer.weight_orig * layer_scale(layer))
+        assert layer.weight.requires_grad == layer.weight_orig.requires_grad
+
+
+def test_grad_modes_keep_apart(layer):
+    """An evaluation between two losses neither takes their gradient nor costs them anything."""
+    with cached():
+        weight = layer.weight
+        with torch.no_grad():
+            assert not layer.weight.requires_grad
+            assert layer.weight is layer.weight
+        with torch.inference_mode():
+            assert layer.weight.is_inference()
+            assert layer.weight is layer.weight
+        assert layer.weight is weight
+        layer(X).sum().backward()
+    assert layer.weight_orig.grad is not None
+
+
+def test_nested(layer):
+    """The outermost block counts: the end of an inner one does not empty it."""
+    with cached():
+        weight = layer.weight
+        with cached():
+            assert layer.weight is weight
+        assert layer.weight is weight
+    assert current_cache() is None
+
+
+def test_an_exception_ends_it(layer):
+    """A block left by an exception leaves no cache and no hook behind."""
+    hooks = dict(_global_optimizer_post_hooks)
+    layer.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError), cached():
+        layer(X)
+    assert current_cache() is None
+    assert _global_optimizer_post_hooks == hooks
+
+
+def test_each_thread_has_its_own(layer):
+    """A thread that did not enter a block computes, without gradients if it wants."""
+    seen = []
+    with cached():
+        weight = layer.weight
+        thread = threading.Thread(target=lambda: seen.append((current_cache(), layer.weight)))
+        thread.start()
+        thread.join()
+    ((cache, other),) = seen
+    assert cache is None
+    assert other is not weight
+
+
+def test_two_layers_do_not_mix():
+    """Layers that share a stored weight share the computed one only if c is the same."""
+    first, second = (equalize_lr(nn.Linear(6, 3), gain=gain) for gain in (1.0, 2.0))
+    second.weight_orig = first.weight_orig
+    with cached():
+        assert_equal(2 * first.weight, second.weight)
+
+
+def test_copies_do_not_share(layer):
+    """A copy made inside the block has weights of its own; torch's cache would give it these."""
+    with cached():
+        layer(X)
+        twin = copy.deepcopy(layer)
+        with torch.no_grad():
+            twin.weight_orig.zero_()
+        assert not twin.weight.any()
+        assert layer.weight.any()
+
+
+def test_transforms_inside(layer):
+    """Inside torch.func the weight belongs to its level, and leaves nothing behind."""
+    with cached():
+        weight = layer.weight
+        slope = torch.func.grad(lambda inputs: layer(inputs).sum())(X)
+        assert_equal(slope, weight.sum(0).expand_as(slope))
+        assert layer.weight is weight
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+def test_traces_do_not_see_constants(layer):
+    """What is traced inside the block computes the weight itself."""
+    with cached():
+        layer(X)
+        trace = torch.jit.trace(layer, (X,))
+    with torch.no_grad():
+        layer.weight_orig.mul_(2)
+    torch.testing.assert_close(trace(X), layer(X))
+
+
+def test_exports_do_not_see_constants(layer):
+    """What is exported inside the block holds the stored weight."""
+    with cached():
+        layer(X)
+        program = torch.export.export(layer, (X,), strict=False)
+    assert set(program.state_dict) == {"weight_orig", "bias"}
+    torch.testing.assert_close(program.module()(X), layer(X))
+
+
+def test_compiled_code_is_not_concerned(layer):
+    """A compiled layer sees every step inside the block."""
+    compiled = torch.compile(layer, backend="eager")
+    with cached():
+        for _ in range(2):
+            torch.testing.assert_close(compiled(X), layer(X))
+            with torch.no_grad():
+                layer.weight_orig.mul_(2)
+
+
+def test_it_is_off_beside_fsdp2(layer, monkeypatch):
+    """Where fully_shard is in use, whose weights change without a trace, forwards compute."""
+
+    class Sharding:
+        pass
+
+    module = type(sys)("torch.distributed.fsdp")
+    module.FSDPModule = Sharding
+    monkeypatch.setitem(sys.modules, "torch.distributed.fsdp", module)
+    with cached():
+        assert layer.weight is layer.weight
+        _ = type("FSDPLinear", (Sharding,), {})
+        assert layer.weight is not layer.weight
