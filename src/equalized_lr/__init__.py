@@ -8,6 +8,7 @@
 from equalized_lr import errors
 from equalized_lr.fan import Fan, fans
 from equalized_lr.hook import EqualizedLR
+from equalized_lr.plain import plain_state_dict
 from equalized_lr.scales import he_scales
 from equalized_lr.window import cached
 from equalized_lr.wrap import equalize_lr, is_equalized, remove_equalized_lr
@@ -23,5 +24,6 @@ __all__ = [
     "fans",
     "he_scales",
     "is_equalized",
+    "plain_state_dict",
     "remove_equalized_lr",
 ]

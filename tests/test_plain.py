@@ -1,0 +1,58 @@
+"""`plain_state_dict` is what removal would leave, and touches nothing."""
+
+import copy
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given
+from torch import nn
+
+from assertions import Snapshot, assert_equal
+from equalized_lr import equalize_lr, errors, plain_state_dict, remove_equalized_lr
+from strategies import gains, lr_muls, samples
+
+
+@given(samples(), gains, lr_muls)
+def test_it_is_the_state_dict_after_removal(sample, gain, lr_mul):
+    """The same keys in the same order, the same bits, the same metadata; the layer stays."""
+    layer = equalize_lr(sample.layer, gain=gain, lr_mul=lr_mul)
+    before = Snapshot(layer)
+    state = plain_state_dict(layer)
+    before.assert_unchanged()
+    expected = remove_equalized_lr(copy.deepcopy(layer)).state_dict()
+    assert list(state) == list(expected)
+    assert state._metadata == expected._metadata
+    for key, value in state.items():
+        assert_equal(value, expected[key])
+        assert not value.requires_grad
+
+
+def test_ties_are_one_tensor(tmp_path):
+    """Tied weights share memory as in a plain model, and nothing shares it with the module."""
+    embed, head = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)
+    head.weight = embed.weight
+    model = equalize_lr(nn.ModuleDict({"embed": embed, "head": head, "again": head}))
+    state = plain_state_dict(model)
+    assert list(state) == ["embed.weight", "head.weight", "again.weight"]
+    assert len({value.data_ptr() for value in state.values()}) == 1
+    assert state["head.weight"].data_ptr() != head.weight_orig.data_ptr()
+    safetensors.torch.save_file({"w": state["embed.weight"]}, tmp_path / "w.safetensors")
+    assert_equal(safetensors.torch.load_file(tmp_path / "w.safetensors")["w"], embed.weight)
+
+
+def test_plain_and_mixed_models():
+    """Plain layers and buffers are as state_dict() has them."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+    expected = {key: value.clone() for key, value in model.state_dict().items()}
+    equalize_lr(model[2], init="keep", gain=3**0.5)
+    state = plain_state_dict(model)
+    assert list(state) == list(expected)
+    for key, value in state.items():
+        torch.testing.assert_close(value, expected[key])
+
+
+def test_other_things_than_modules():
+    """A state_dict is no module."""
+    with pytest.raises(errors.NotAModule):
+        plain_state_dict({})
