@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -26,10 +26,17 @@ Where = Callable[[str, nn.Module], bool]
 
 @dataclass(frozen=True)
 class Share:
-    """One Parameter to be scaled by one constant, in all the places where it is held."""
+    """One Parameter to be scaled by one constant, in all the places where it is held.
+
+    Attributes:
+        scale: the constant c.
+        slots: the places.
+        lr_mul: the part of c that the stored values make up for when they are drawn.
+    """
 
     scale: float
     slots: list[Slot]
+    lr_mul: float = 1.0
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -100,14 +107,14 @@ def bias_of(module: nn.Module, name: str, fan: Fan | None = None) -> str | None:
     return bias if has and bias != name else None
 
 
-def group(needs: Iterable[tuple[Slot, float]]) -> list[Share]:
+def group(needs: Iterable[Share]) -> list[Share]:
     """Gathers the places of each Parameter, whose scales must agree."""
     shares: dict[Tensor, Share] = {}
-    for slot, scale in needs:
-        share = shares.setdefault(slot.parameter, Share(scale, []))
-        if share.scale != scale:
-            raise ConflictingTie([(str(share.slots[0]), share.scale), (str(slot), scale)])
-        share.slots.append(slot)
+    for need in needs:
+        share = shares.setdefault(need.parameter, Share(need.scale, [], need.lr_mul))
+        if share.scale != need.scale:
+            raise ConflictingTie([(str(s.slots[0]), s.scale) for s in (share, need)])
+        share.slots.extend(need.slots)
     return list(shares.values())
 
 
@@ -124,10 +131,11 @@ def _plain_weights(path: str, module: nn.Module) -> Iterator[tuple[Slot, Fan]]:
 def _plan(root: nn.Module, rule: Rule, wanted: list[tuple[Slot, Fan]]) -> Plan:
     weights, biases, plain_biases = [], [], []
     for slot, fan in wanted:
-        weights.append((slot, rule.scale(fan)))
-        bias = _plain_bias(slot, fan, rule)
-        if bias and rule.lr_mul != 1:
-            biases.append((bias, rule.lr_mul))
+        lr_mul = rule.multiplier(fan)
+        weights.append(Share(rule.scale(fan), [slot], lr_mul))
+        bias = _plain_bias(slot, fan, lr_mul)
+        if bias and lr_mul != 1:
+            biases.append(Share(lr_mul, [bias]))
         elif bias:
             plain_biases.append(bias)
     slots = slots_by_parameter(root)
@@ -138,10 +146,10 @@ def _plan(root: nn.Module, rule: Rule, wanted: list[tuple[Slot, Fan]]) -> Plan:
     )
 
 
-def _plain_bias(slot: Slot, fan: Fan, rule: Rule) -> Slot | None:
+def _plain_bias(slot: Slot, fan: Fan, lr_mul: float) -> Slot | None:
     name = bias_of(slot.module, slot.name, fan)
     scale = scales_of(slot.module).get(name) if name else None
-    if name is None or scale == rule.lr_mul:
+    if name is None or scale == lr_mul:
         return None
     if scale is not None:
         raise AlreadyEqualized(name, type(slot.module).__name__, scale)
@@ -155,4 +163,4 @@ def _everywhere(share: Share, slots: dict[Tensor, list[Slot]]) -> Share:
         for name, scale in scales_of(slot.module).items():
             if stored_name(name) == slot.name:
                 raise TiedToEqualized(str(share.slots[0]), str(slot), scale)
-    return Share(share.scale, everywhere)
+    return replace(share, slots=everywhere)

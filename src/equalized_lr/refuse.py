@@ -72,9 +72,13 @@ def refuse_without_fan(slot: Slot) -> None:
 
 def refuse_unstorable(slot: Slot) -> None:
     """Raises if the parameter cannot be renamed and rescaled."""
-    module, name, parameter = slot.module, slot.name, slot.parameter
-    kind = unscalable_kind(parameter)
+    refuse_unscalable(slot)
+    if hasattr(slot.module, stored_name(slot.name)):
+        raise NameTaken(str(slot), stored_name(slot.name))
+
+
+def refuse_unscalable(slot: Slot) -> None:
+    """Raises if the parameter cannot be multiplied by c."""
+    kind = unscalable_kind(slot.parameter)
     if kind:
         raise UnsupportedWeight(str(slot), kind)
-    if hasattr(module, stored_name(name)):
-        raise NameTaken(str(slot), stored_name(name))

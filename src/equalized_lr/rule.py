@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import SupportsFloat
 
@@ -12,6 +13,7 @@ from equalized_lr.errors import InvalidArgument
 from equalized_lr.fan import Fan
 
 Gain = SupportsFloat | str
+LrMul = SupportsFloat | Callable[[float], SupportsFloat]
 SQRT2 = math.sqrt(2)
 
 
@@ -22,18 +24,18 @@ class Rule:
     Attributes:
         gain: the ratio that makes up for the nonlinearity, sqrt(2) for ReLU.
         mode: "fan_in" keeps the size of the responses, "fan_out" that of the gradients.
-        lr_mul: StyleGAN's learning rate multiplier.
+        lr_mul: StyleGAN's learning rate multiplier, or a function that gives it for a fan.
         fan: a number that stands for whatever `fans` says, or None.
     """
 
     gain: float
     mode: str
-    lr_mul: float
+    lr_mul: float | Callable[[float], SupportsFloat]
     fan: float | None = None
 
     @classmethod
     def checked(
-        cls, gain: Gain, mode: str, lr_mul: SupportsFloat, fan: SupportsFloat | None = None
+        cls, gain: Gain, mode: str, lr_mul: LrMul, fan: SupportsFloat | None = None
     ) -> Rule:
         """The rule of a public call, or an `InvalidArgument`."""
         if mode not in ("fan_in", "fan_out"):
@@ -41,7 +43,7 @@ class Rule:
         return cls(
             gain=_named_gain(gain) if isinstance(gain, str) else _positive("gain", gain),
             mode=mode,
-            lr_mul=_positive("lr_mul", lr_mul),
+            lr_mul=lr_mul if callable(lr_mul) else _positive("lr_mul", lr_mul),
             fan=None if fan is None else _positive("fan", fan),
         )
 
@@ -52,9 +54,17 @@ class Rule:
         Karras et al. 2018 (PGGAN, section 4.1) apply it at run time, and Karras et al. 2019
         (StyleGAN, appendix C) multiply it by lr_mul.
         """
-        connections = self.fan or _positive(self.mode, getattr(fan, self.mode))
-        scale = self.gain / math.sqrt(connections) * self.lr_mul
+        scale = self.gain / math.sqrt(self._connections(fan)) * self.multiplier(fan)
         return _positive("c = gain / sqrt(fan) * lr_mul", scale)
+
+    def multiplier(self, fan: Fan) -> float:
+        """lr_mul for a weight with this fan."""
+        if callable(self.lr_mul):
+            return _positive("lr_mul(fan)", self.lr_mul(self._connections(fan)))
+        return self.lr_mul
+
+    def _connections(self, fan: Fan) -> float:
+        return self.fan or _positive(self.mode, getattr(fan, self.mode))
 
 
 def _positive(argument: str, value: SupportsFloat) -> float:

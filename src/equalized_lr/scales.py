@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import SupportsFloat
-
 from torch import nn
 
 from equalized_lr.holders import Slot
 from equalized_lr.hook import plain_names, scales_of
 from equalized_lr.plan import Where, plan_model
 from equalized_lr.refuse import refuse_non_module
-from equalized_lr.rule import SQRT2, Gain, Rule
+from equalized_lr.rule import SQRT2, Gain, LrMul, Rule
 
 
 def he_scales(
@@ -18,7 +16,7 @@ def he_scales(
     *,
     gain: Gain = SQRT2,
     mode: str = "fan_in",
-    lr_mul: SupportsFloat = 1.0,
+    lr_mul: LrMul = 1.0,
     where: Where | None = None,
 ) -> dict[str, float]:
     """The constant c of every weight, by its plain qualified name.

@@ -13,14 +13,14 @@ from equalized_lr.plan import Plan, Share
 LARGEST_NORMAL = 9.0
 
 
-def refuse_values(plan: Plan, init: str, lr_mul: float, generator: torch.Generator | None) -> None:
+def refuse_values(plan: Plan, init: str, generator: torch.Generator | None) -> None:
     """Raises if the values that `init` asks for cannot be had."""
     if init not in ("normal", "keep"):
         raise InvalidArgument("init", init, "'normal' or 'keep'")
     for share in plan.shares:
         where, tensor = str(share.slots[0]), share.parameter
         if init == "normal":
-            largest, divisor = LARGEST_NORMAL, lr_mul
+            largest, divisor = LARGEST_NORMAL, share.lr_mul
             if generator is not None and generator.device.type != tensor.device.type:
                 raise WrongGenerator(where, tensor.device.type, generator.device.type)
         else:
@@ -30,13 +30,13 @@ def refuse_values(plan: Plan, init: str, lr_mul: float, generator: torch.Generat
 
 
 @torch.no_grad()
-def draw(plan: Plan, lr_mul: float, generator: torch.Generator | None) -> None:
+def draw(plan: Plan, generator: torch.Generator | None) -> None:
     """w ~ N(0, 1 / lr_mul**2) for weights, zero for biases.
 
     Karras et al. 2018 (PGGAN), section 4.1, with lr_mul as in StyleGAN.
     """
     for share in plan.weights:
-        _draw_normal(share.parameter, 1.0 / lr_mul, generator)
+        _draw_normal(share.parameter, 1.0 / share.lr_mul, generator)
         for slot in share.slots:
             padding = getattr(slot.module, "padding_idx", None)
             if padding is not None and isinstance(slot.module, nn.Embedding | nn.EmbeddingBag):

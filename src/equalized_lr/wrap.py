@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import SupportsFloat, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from equalized_lr.errors import FixedClass, InvalidArgument, NotEqualized
 from equalized_lr.holders import Slot, refuse_outside_holders
 from equalized_lr.hook import scales_of
 from equalized_lr.layer import attach, detach, refuse_if_wrapped_on_top
 from equalized_lr.memory import refuse_unwritable
+from equalized_lr.optim.handover import Handover, plan_handover
 from equalized_lr.plan import (
     Plan,
     Share,
@@ -28,10 +31,11 @@ from equalized_lr.refuse import (
     refuse_sharded,
     refuse_unstorable,
 )
-from equalized_lr.rule import SQRT2, Gain, Rule
+from equalized_lr.rule import SQRT2, Gain, LrMul, Rule
 from equalized_lr.values import bake, draw, keep, refuse_values
 
 M = TypeVar("M", bound=nn.Module)
+Optimizers = Optimizer | Sequence[Optimizer] | None
 
 
 def equalize_lr(
@@ -40,11 +44,12 @@ def equalize_lr(
     *,
     gain: Gain = SQRT2,
     mode: str = "fan_in",
-    lr_mul: SupportsFloat = 1.0,
+    lr_mul: LrMul = 1.0,
     init: str = "normal",
     fan: SupportsFloat | None = None,
     where: Where | None = None,
     generator: torch.Generator | None = None,
+    optimizer: Optimizers = None,
 ) -> M:
     r"""Lets every layer compute with `weight = c * weight_orig`, so that all learn at one speed.
 
@@ -73,13 +78,17 @@ def equalize_lr(
             `torch.nn.init.calculate_gain` knows. sqrt(2) is ReLU's.
         mode: "fan_in" keeps the variance of responses, "fan_out" that of gradients.
         lr_mul: StyleGAN's learning rate multiplier. w is then drawn from N(0, 1 / lr_mul**2) and c
-            contains lr_mul; the layer's bias is stored as `bias_orig`, with c = lr_mul.
+            contains lr_mul; the layer's bias is stored as `bias_orig`, with c = lr_mul. A function
+            gives it for each fan: `lambda fan: fan**-0.5` is muP's rate for hidden layers.
         init: "normal" draws w from N(0, 1 / lr_mul**2) and sets biases to zero (the paper's);
             "keep" stores w = weight / c, so that the function of a trained model stays.
         fan: the number of connections of the named parameter, in place of what `fans` says.
         where: called as `where(qualified_module_name, module)`; only layers for which it is true
             are equalized. A Parameter that several layers share is equalized in all of them.
         generator: for the draws of "normal".
+        optimizer: one that trains the module already, or several, with init="keep": groups and
+            state are translated in place, and training goes on exactly as it would have, be it
+            plain training or that of the implicit form (see `equalized_lr.optim`).
 
     Returns:
         The same module.
@@ -96,18 +105,28 @@ def equalize_lr(
     for slot in (slot for share in plan.shares for slot in share.slots):
         refuse_owned(slot)
         refuse_unstorable(slot)
-    refuse_values(plan, init, rule.lr_mul, generator)
+    refuse_values(plan, init, generator)
     refuse_unwritable(module, [share.slots[0] for share in plan.shares] + plan.plain_biases)
     refuse_outside_holders([share.slots for share in plan.shares])
+    if optimizer is not None and init != "keep":
+        raise InvalidArgument("init", init, "'keep' where an optimizer is to go on")
+    handovers = _plan_handovers(optimizer, plan.shares, -1)
     _attach_all(plan.shares)
     if init == "normal":
-        draw(plan, rule.lr_mul, generator)
+        draw(plan, generator)
     else:
         keep(plan)
+    for handover in handovers:
+        handover.apply()
     return module
 
 
-def remove_equalized_lr(module: M, name: str | None = None) -> M:
+def remove_equalized_lr(
+    module: M,
+    name: str | None = None,
+    *,
+    optimizer: Optimizers = None,
+) -> M:
     """Gives plain weights back: each holds the effective values, as if never equalized.
 
     The Parameter objects stay the same and go back to their name and position; class, hooks, repr
@@ -125,6 +144,9 @@ def remove_equalized_lr(module: M, name: str | None = None) -> M:
         module: the layer or model. It is changed in place and returned.
         name: the plain name of one parameter of `module` itself, given back together with the bias
             that was equalized with it; `None` for all in the tree.
+        optimizer: one that trains the module, or several: groups and state are translated in
+            place, and training goes on exactly as it would have, in the implicit form (see
+            `equalized_lr.optim`).
 
     Returns:
         The same module.
@@ -134,6 +156,7 @@ def remove_equalized_lr(module: M, name: str | None = None) -> M:
         ShardedWeight: the model was sharded after it was equalized.
         WrappedOnTop: something else was put on top of an equalized layer.
         TiedElsewhere: a layer outside of `module` shares one of the weights.
+        EqualizedLRError: another subclass, where `optimizer` cannot be translated.
     """
     refuse_non_module(module)
     shares = _equalized_shares(module, name)
@@ -142,9 +165,12 @@ def remove_equalized_lr(module: M, name: str | None = None) -> M:
         raise NotEqualized(f"this {kind}" if name is None else f"'{name}' of this {kind}")
     refuse_unwritable(module, [share.slots[0] for share in shares])
     refuse_outside_holders([share.slots for share in shares])
+    handovers = _plan_handovers(optimizer, shares, 1)
     for slot in (slot for share in shares for slot in share.slots):
         detach(slot.module, slot.name)
     bake(shares)
+    for handover in handovers:
+        handover.apply()
     return module
 
 
@@ -176,6 +202,12 @@ def _plan(module: nn.Module, name: str | None, rule: Rule, where: Where | None) 
     return plan_parameter(module, rule, name)
 
 
+def _plan_handovers(optimizer: Optimizers, shares: list[Share], direction: int) -> list[Handover]:
+    given = [optimizer] if isinstance(optimizer, Optimizer) else optimizer or ()
+    constants: dict[Tensor, float] = {share.parameter: share.scale for share in shares}
+    return [plan_handover(each, constants, direction) for each in given]
+
+
 def _attach_all(shares: list[Share]) -> None:
     slots = [(slot, share.scale) for share in shares for slot in share.slots]
     for done, (slot, scale) in enumerate(slots):
@@ -191,15 +223,15 @@ def _attach_all(shares: list[Share]) -> None:
 
 
 def _equalized_shares(root: nn.Module, name: str | None) -> list[Share]:
-    slots = [
-        (Slot(path, module, key), scale)
+    needs = [
+        Share(scale, [Slot(path, module, key)])
         for path, module in root.named_modules()
         for key, scale in scales_of(module).items()
     ]
-    for slot, _ in slots:
+    for slot in (share.slots[0] for share in needs):
         refuse_sharded(slot)
         refuse_if_wrapped_on_top(slot.module, slot.name, str(slot))
-    shares = group(slots)
+    shares = group(needs)
     if name is None:
         return shares
     named = [(root, key) for key in _given_back_with(root, name)]

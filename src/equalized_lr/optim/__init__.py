@@ -1,0 +1,22 @@
+"""The optimizer's side: equalized learning rates of plain weights, at no cost in forward.
+
+>>> net = init_(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1)))
+>>> optimizer = implicit(torch.optim.Adam, net, lr=1e-3)
+"""
+
+from equalized_lr.optim.clip import clip_grad_norm_
+from equalized_lr.optim.groups import param_groups
+from equalized_lr.optim.implicit import implicit, init_
+from equalized_lr.optim.lreqadam import LREQAdam
+from equalized_lr.optim.scaled_steps import ScaledSteps
+from equalized_lr.optim.schedule import explicit_rates
+
+__all__ = [
+    "LREQAdam",
+    "ScaledSteps",
+    "clip_grad_norm_",
+    "explicit_rates",
+    "implicit",
+    "init_",
+    "param_groups",
+]

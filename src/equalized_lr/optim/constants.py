@@ -1,0 +1,48 @@
+"""From names to Parameters: which ones an optimizer holds in their effective form, and their c."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from equalized_lr.errors import ConflictingTie, InvalidArgument
+from equalized_lr.holders import Slot
+from equalized_lr.hook import plain_names, scales_of
+from equalized_lr.scales import he_scales
+
+
+def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[Tensor, float]:
+    """c of each plain Parameter that `scales` names, or `he_scales` if it is None.
+
+    Equalized weights are stored ones already and are not in the result; a scale that is given for
+    one must be the c in force.
+    """
+    scales = he_scales(module) if scales is None else scales
+    slots = {slot.qualified_name: slot for slot in _slots(module)}
+    constants: dict[Tensor, tuple[str, float]] = {}
+    for name, c in scales.items():
+        slot = slots.get(name)
+        if slot is None:
+            raise InvalidArgument("scales", name, "plain names of the module's parameters")
+        if isinstance(c, bool) or not (math.isfinite(c) and c > 0):
+            raise InvalidArgument(f"scales[{name!r}]", c, "a positive finite number")
+        in_force = scales_of(slot.module).get(slot.name)
+        if in_force is not None:
+            if in_force != c:
+                raise InvalidArgument(f"scales[{name!r}]", c, f"the c in force, {in_force!r}")
+            continue
+        other = constants.setdefault(slot.parameter, (str(slot), c))
+        if other[1] != c:
+            raise ConflictingTie([other, (str(slot), c)])
+    return {parameter: c for parameter, (_, c) in constants.items()}
+
+
+def _slots(module: nn.Module) -> list[Slot]:
+    return [
+        Slot(path, layer, name)
+        for path, layer in module.named_modules(remove_duplicate=False)
+        for name in plain_names(layer)
+        if layer._parameters.get(name) is not None or name in scales_of(layer)
+    ]

@@ -1,0 +1,37 @@
+"""Code that runs around every step of an optimizer, whatever happens in the step."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+
+from equalized_lr.errors import NotCopyable
+
+Step = Callable[..., Any]
+
+
+def around_steps(optimizer: Optimizer, around: Callable[..., Any]) -> None:
+    """Lets `around(step, *args, **kwargs)` run in the place of each step of this optimizer.
+
+    Note [Around a step]: torch's step hooks would do, but for two things. After an exception in
+    the step the post hook is not called, and what the pre hook changed would stay changed. And a
+    copy or pickle of an optimizer loses its hooks without a word. So the method is wrapped on the
+    instance, as torch's schedulers do it, and copying is refused as long as there is a wrapper.
+    """
+    inner: Any = optimizer.step
+    function = getattr(inner, "__func__", None)  # none if a scheduler has wrapped it before
+
+    @functools.wraps(inner)
+    def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        bound = functools.partial(function, self) if function else inner
+        return around(bound, *args, **kwargs)
+
+    def refuse() -> None:
+        raise NotCopyable(type(optimizer).__name__)
+
+    # A bound method, since schedulers ask for its function.
+    vars(optimizer).update(step=types.MethodType(step, optimizer), __getstate__=refuse)

@@ -1,0 +1,217 @@
+"""Law 7: the explicit and the implicit form follow one trajectory.
+
+- For every optimizer of the table, ŵ = c w holds after each of 50 steps, to 1e-13 of the largest
+  weight in float64.
+- Where every c is a power of two, it holds to the last bit, in float32 too.
+- The same for `ScaledSteps`, for gradient accumulation, for schedules.
+- Negative controls: the neighbouring powers of c are seen, for each number in the table.
+"""
+
+import dataclasses
+from contextlib import nullcontext
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import optim
+from torch.optim import lr_scheduler
+
+from assertions import assert_equal
+from equalized_lr.optim import ScaledSteps, explicit_rates, table
+from trajectories import (
+    SETTINGS,
+    STEPS,
+    distance,
+    effective,
+    explicit_of,
+    explicit_optimizer,
+    fixed,
+    implicit_optimizer,
+    networks,
+    optimizers,
+    powers_of_two,
+    train,
+)
+
+each_setting = pytest.mark.parametrize(("kind", "numbers"), SETTINGS.values(), ids=SETTINGS)
+
+
+@pytest.fixture(autouse=True)
+def _double_counters():
+    """ASGD keeps its step sizes in the default dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def both(kind, numbers, net, scales, **options):
+    """The two forms after training: explicit, implicit."""
+    explicit, implicit = explicit_of(net, scales), net
+    train(explicit, explicit_optimizer(kind, explicit, numbers), **options)
+    train(implicit, implicit_optimizer(kind, implicit, numbers, scales), **options)
+    return explicit, implicit
+
+
+@given(optimizers(), networks(), st.integers(1, 2))
+def test_the_forms_agree(optimizer, network, accumulate):
+    """Any network, constants and hyper-parameters: 50 steps, each on one batch or two."""
+    assert distance(*both(*optimizer, *network, accumulate=accumulate)) < 1e-13
+
+
+# Rprop steps by the sign of a product of gradients, which rounding decides where it is zero.
+# Newton-Schulz in bfloat16 (Muon) rounds by whole percents, unless all scales are powers of two.
+EXACT = {**SETTINGS}
+del EXACT["Muon"]
+
+
+@pytest.mark.parametrize(("kind", "numbers"), EXACT.values(), ids=EXACT)
+def test_each_row(kind, numbers):
+    """Each row of the table with numbers that all matter."""
+    assert distance(*both(kind, numbers, *fixed())) < 1e-13
+
+
+def test_muon_but_for_its_bfloat16(monkeypatch):
+    """Muon's translation is exact: with its iteration in double precision the forms agree."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self.clone())
+    assert distance(*both(*SETTINGS["Muon"], *fixed())) < 1e-13
+
+
+@each_setting
+def test_powers_of_two_are_exact(kind, numbers):
+    """In float32 every bit is the same."""
+    net, _ = fixed(torch.float32)
+    explicit, implicit = both(
+        kind, numbers, net, {"0.weight": 0.25, "3.weight": 0.0625, "5.weight": 4.0}
+    )
+    for name, value in effective(explicit).items():
+        assert_equal(effective(implicit)[name], value)
+
+
+@given(optimizers(), networks(powers_of_two, torch.float32))
+def test_powers_of_two_are_exact_for_all(optimizer, network):
+    """The same for any network and hyper-parameters."""
+    explicit, implicit = both(*optimizer, *network)
+    for name, value in effective(explicit).items():
+        assert_equal(effective(implicit)[name], value)
+
+
+@each_setting
+def test_stored_coordinates_are_the_explicit_form(kind, numbers):
+    """`ScaledSteps` needs no table; two roundings a step leave 13 digits, but for Muon's."""
+    net, scales = fixed()
+    explicit = explicit_of(net, scales)
+    train(explicit, explicit_optimizer(kind, explicit, numbers))
+    optimizer = explicit_optimizer(kind, net, numbers)
+    ScaledSteps(optimizer, net, scales)
+    train(net, optimizer)
+    assert distance(explicit, net) < (1e-2 if kind is optim.Muon else 1e-13)
+
+
+SCHEDULES = {
+    "StepLR": (lambda o: lr_scheduler.StepLR(o, 7, 0.5), False),
+    "MultiStepLR": (lambda o: lr_scheduler.MultiStepLR(o, [5, 30]), False),
+    "ExponentialLR": (lambda o: lr_scheduler.ExponentialLR(o, 0.95), False),
+    "LambdaLR": (lambda o: lr_scheduler.LambdaLR(o, lambda t: 1 / (1 + t)), False),
+    "LinearLR": (lambda o: lr_scheduler.LinearLR(o, 0.1, 1.0, 20), False),
+    "PolynomialLR": (lambda o: lr_scheduler.PolynomialLR(o, 60, 2.0), False),
+    "CosineAnnealingLR to 0": (lambda o: lr_scheduler.CosineAnnealingLR(o, 60), False),
+    "CosineAnnealingLR": (lambda o: lr_scheduler.CosineAnnealingLR(o, 30, 5e-3), True),
+    "CosineAnnealingWarmRestarts": (
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 9, eta_min=5e-3),
+        True,
+    ),
+    "OneCycleLR": (lambda o: lr_scheduler.OneCycleLR(o, 0.03, total_steps=STEPS + 1), True),
+    "CyclicLR": (lambda o: lr_scheduler.CyclicLR(o, 1e-3, 0.03, 5, cycle_momentum=False), True),
+}
+
+
+def scheduled(make, optimizer, net, *metrics, inside):
+    """Trains under a schedule that is made and stepped in explicit rates, or outside of them."""
+    rates = explicit_rates if inside else lambda optimizer: nullcontext()
+    with rates(optimizer):
+        schedule = make(optimizer)
+
+    def step():
+        with rates(optimizer):
+            schedule.step(*metrics)
+
+    train(net, optimizer, after=step)
+
+
+def scheduled_distance(make, numbers, *metrics, inside):
+    """How far the implicit form is from the explicit one under a schedule."""
+    net, scales = fixed()
+    explicit = explicit_of(net, scales)
+    optimizer = explicit_optimizer(optim.Adam, explicit, numbers)
+    scheduled(make, optimizer, explicit, *metrics, inside=False)
+    optimizer = implicit_optimizer(optim.Adam, net, numbers, scales)
+    scheduled(make, optimizer, net, *metrics, inside=inside)
+    return distance(explicit, net)
+
+
+@pytest.mark.parametrize(("make", "sets_rates"), SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("inside", [True, False], ids=["explicit rates", "as it is"])
+def test_schedules(make, sets_rates, inside):
+    """All are exact in `explicit_rates`; without it only those that multiply are."""
+    apart = scheduled_distance(make, SETTINGS["Adam"][1], inside=inside)
+    assert apart < 1e-13 if inside or not sets_rates else apart > 1e-3
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["explicit rates", "as it is"])
+def test_a_plateau(inside):
+    """ReduceLROnPlateau compares with its eps, which translated rates may be below."""
+
+    def make(optimizer):
+        return lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, eps=5e-4)
+
+    apart = scheduled_distance(make, {"lr": 0.01}, 1.0, inside=inside)
+    assert apart < 1e-13 if inside else apart > 1e-3
+
+
+def changed(row, what, by):
+    """The row with one power changed; `what` is lr, weight_decay, or another number's name."""
+    if what == "lr":
+        return dataclasses.replace(row, lr=row.lr + by)
+    if what == "weight_decay":
+        wrong = type("Wrong", (table.Row,), {})
+        made = wrong(**{f.name: getattr(row, f.name) for f in dataclasses.fields(row)})
+
+        def powers(self, group):
+            right = table.Row.powers(self, group)
+            return right | {"weight_decay": right["weight_decay"] + by}
+
+        wrong.powers = powers
+        return made
+    name, _, index = what.partition("/")
+    power = row.others[name]
+    if index:
+        wrong = tuple(k + by if i == int(index) else k for i, k in enumerate(power))
+    else:
+        wrong = power + by
+    return dataclasses.replace(row, others=row.others | {name: wrong})
+
+
+def controls():
+    for name, (kind, numbers) in SETTINGS.items():
+        row = table.TABLE[kind]
+        if name in ("RAdam, decoupled", "Adafactor, clamped"):
+            continue
+        yield name, "lr"
+        if "weight_decay" in numbers:
+            yield name, "weight_decay"
+        for key, power in row.others.items():
+            if isinstance(power, tuple):
+                yield from ((name, f"{key}/{i}") for i in range(2) if numbers[key][i])
+            elif key in numbers:
+                yield name, key
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+@pytest.mark.parametrize(("name", "what"), list(controls()))
+def test_a_neighbouring_power_is_seen(name, what, by, monkeypatch):
+    """Negative control for each number of the table."""
+    kind, numbers = SETTINGS[name]
+    monkeypatch.setitem(table.TABLE, kind, changed(table.TABLE[kind], what, by))
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self.clone())
+    assert not distance(*both(kind, numbers, *fixed())) < 1e-4  # NaN, too, is seen
