@@ -64,3 +64,23 @@ class CommonHook:
         layer.register_parameter(name + "_orig", stored)
         layer.register_forward_pre_hook(cls(name, gain / math.sqrt(fan)))
         return layer
+
+
+class PublishedLREQAdam:
+    """ALAE's rule for one tensor, element by element from its equations, in Python's floats."""
+
+    def __init__(self, lr, scale, beta2=0.99, eps=1e-8):
+        self.lr, self.scale, self.beta2, self.eps = lr, scale, beta2, eps
+        self.steps, self.squares = 0, None
+
+    def moved(self, values, gradients):
+        """The values after one step."""
+        self.steps += 1
+        before = self.squares or [0.0] * len(values)
+        pairs = zip(before, gradients, strict=True)
+        self.squares = [self.beta2 * v + (1 - self.beta2) * g * g for v, g in pairs]
+        rate = self.lr * self.scale * math.sqrt(1 - self.beta2**self.steps)
+        return [
+            p - rate * g / (math.sqrt(v) + self.eps)
+            for p, g, v in zip(values, gradients, self.squares, strict=True)
+        ]

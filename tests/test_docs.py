@@ -13,6 +13,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 import equalized_lr
+from equalized_lr import optim
 
 ROOT = Path(__file__).parent.parent
 MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -28,7 +29,9 @@ def run(sybil, path):
     """Runs all examples of a file, in one namespace, and says how many there were."""
     document = sybil.parse(path)
     names = {"torch": torch, "nn": torch.nn, "math": math}
-    document.namespace.update(names | {n: getattr(equalized_lr, n) for n in equalized_lr.__all__})
+    for module in (equalized_lr, optim):
+        names |= {name: getattr(module, name) for name in module.__all__}
+    document.namespace.update(names)
     examples = list(document.examples())
     for example in examples:
         example.evaluate()
@@ -54,8 +57,9 @@ def test_docstrings(path):
 
 def test_public_names_have_examples():
     """Everything that can be called from the package shows how, but for the hook itself."""
-    for name in set(equalized_lr.__all__) - {"EqualizedLR", "Fan", "errors"}:
-        assert ">>>" in getattr(equalized_lr, name).__doc__, name
+    for module in (equalized_lr, optim):
+        for name in set(module.__all__) - {"EqualizedLR", "Fan", "errors"}:
+            assert ">>>" in getattr(module, name).__doc__, name
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=identifier)

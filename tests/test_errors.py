@@ -34,10 +34,17 @@ EXAMPLES = {
     errors.NotAssignable: ("weight", "a Tensor"),
     errors.NotConvertible: ("Linear", "torch.jit.script"),
     errors.AmbiguousState: ("0.weight", "0.weight_orig"),
+    errors.UnknownOptimizer: ("LBFGS",),
+    errors.NoConstantTranslation: ("RAdam", "its first steps are those of SGD"),
+    errors.UnknownState: ("Adam", "extra"),
+    errors.NotTrained: ("Adam",),
+    errors.SchedulerAttached: ("StepLR",),
+    errors.MixedPhases: ([1, 8],),
+    errors.NotCopyable: ("RAdam",),
 }
 CURES = (
     "Pass", "expected", "Name", "Give", "To change", "Run", "Leave", "Equalize", "Call", "call",
-    "Remove", "Rename", "Tie", "Untie", "Ask", "Keep", "Assign", "Delete",
+    "Remove", "Rename", "Tie", "Untie", "Ask", "Keep", "Assign", "Delete", "Use", "Put", "Build",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The examples run from beginning to end, in small, and their claims are checked."""
 
 import gzip
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,68 @@ def test_a_folder_without_digits_is_an_error(tmp_path, folder):
     assert done.returncode == 1
     assert "There is no train-images" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def table_of(text):
+    """The cells of a Markdown table, by the first one of each row."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1:] for cells in rows}
+
+
+def test_the_optimizer_table_is_that_of_the_docs():
+    """The page has the powers that the library has, and the errors are as small as it says."""
+    page = (EXAMPLES.parent / "optimizers.md").read_text()
+    stated = table_of(page.partition("<!-- optimizer table -->")[2].partition("<!-- end -->")[0])
+    measured = table_of(run("optimizer_table.py"))
+    assert list(stated) == list(measured)
+    for name, cells in measured.items():
+        assert cells[:-2] == stated[name][:-2], name
+        for row in (cells, stated[name]):
+            if name not in ("optimizer", "---"):
+                assert max(map(float, row[-2:])) < (0.2 if name == "Muon" else 1e-13), name
+
+
+def test_width_transfer(tmp_path):
+    """A few steps at two widths: the picture is there, and wide plain nets want smaller rates."""
+    more = ("--widths", 32, 512, "--steps", 20, "--out", tmp_path, "--quiet")
+    table = table_of(run("width_transfer.py", *more))
+    assert (tmp_path / "width_transfer.png").stat().st_size > 1000
+    best = {
+        form: [int(cell.split()[0].removeprefix("2^")) for cell in cells]
+        for form, cells in table.items()
+        if cells[0].startswith("2^")
+    }
+    assert best["plain"][1] <= best["plain"][0] - 2
+    assert abs(best["lr_mul = fan ** -0.5"][1] - best["lr_mul = fan ** -0.5"][0]) <= 1
+
+
+@pytest.fixture
+def gan_training(monkeypatch):
+    """The example's module, in double precision."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    torch.set_default_dtype(torch.float64)
+    yield importlib.import_module("gan_training")
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-30])
+def test_the_forms_draw_the_same_digits(gan_training, monkeypatch, eps):
+    """From one seed: explicit and implicit up to rounding, LREQAdam too where eps is too small."""
+    monkeypatch.setitem(gan_training.ADAM, "eps", eps)
+    images, pictures = torch.rand(64, 1, 28, 28), {}
+    for form in ("explicit", "implicit", "lreqadam"):
+        torch.manual_seed(0)
+        run = gan_training.train(images, 12, "equalized", 0.01, form, quiet=True)
+        pictures[form] = run.samples[28]
+    # Twelve steps of a game of two networks amplify rounding, and gradients are as small as eps.
+    assert (pictures["implicit"] - pictures["explicit"]).abs().max() < 1e-9
+    apart = (pictures["lreqadam"] - pictures["explicit"]).abs().max()
+    assert apart < 1e-9 if eps < 1e-20 else apart > 1e-6
+
+
+@pytest.mark.parametrize("form", ["implicit", "lreqadam"])
+def test_progressive_gan_in_other_forms(tmp_path, form):
+    """The whole example runs in each form."""
+    report = run("progressive_gan.py", "--steps", 12, "--out", tmp_path, "--form", form, "--quiet")
+    assert f"{form} form" in report
+    assert number(report, "largest difference of the exported images") < 1e-4

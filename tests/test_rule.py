@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from equalized_lr import Fan
+from equalized_lr import Fan, errors
 from equalized_lr.rule import Rule
 from reference import he_constant
 from strategies import gains, lr_muls
@@ -23,6 +23,25 @@ def test_the_mode_takes_its_fan_and_a_given_fan_wins(gain, lr_mul, fan_in, fan_o
         assert Rule.checked(gain, mode, lr_mul).scale(fan) == he_constant(number, gain, lr_mul)
         given_fan = Rule.checked(gain, mode, lr_mul, 7).scale(fan)
         assert given_fan == he_constant(7, gain, lr_mul)
+
+
+@given(gains, fan_counts, fan_counts)
+def test_lr_mul_may_be_a_function_of_the_fan(gain, fan_in, fan_out):
+    """It gets the number of connections that the mode, or the caller, says."""
+    fan, mup = Fan(fan_in, fan_out), lambda fan: fan**-0.5
+    for mode, number in (("fan_in", fan_in), ("fan_out", fan_out)):
+        rule = Rule.checked(gain, mode, mup)
+        assert rule.multiplier(fan) == number**-0.5
+        assert rule.scale(fan) == he_constant(number, gain, number**-0.5)
+        assert Rule.checked(gain, mode, mup, 7).multiplier(fan) == 7**-0.5
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, "x", None, True])
+def test_a_function_that_gives_no_multiplier(value):
+    """What it returns is checked as an argument is."""
+    rule = Rule.checked(1.0, "fan_in", lambda fan: value)
+    with pytest.raises(errors.InvalidArgument, match=r"lr_mul\(fan\)="):
+        rule.multiplier(Fan(4, 4))
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "linear", "leaky_relu", "selu", "sigmoid"])

@@ -86,6 +86,17 @@ def test_mode_chooses_the_fan():
     assert he_scales(equalize_lr(nn.Linear(4, 16), gain=1, mode="fan_out"))["weight"] == 1 / 4
 
 
+def test_lr_mul_as_a_function_of_the_fan():
+    """Each layer has its own: c, the drawn values and the bias's constant follow."""
+    net = nn.Sequential(nn.Linear(1024, 256), nn.ReLU(), nn.Linear(256, 1024))
+    equalize_lr(net, gain=1, lr_mul=lambda fan: fan**-0.5)
+    scales = he_scales(net)
+    assert scales == {"0.weight": 2**-10, "0.bias": 2**-5, "2.weight": 2**-8, "2.bias": 2**-4}
+    assert abs(net[0].weight_orig.std() - 32) < 0.5
+    assert abs(net[2].weight_orig.std() - 16) < 0.25
+    assert abs(net[0].weight.std() - 1 / 32) < 5e-4
+
+
 def test_lr_mul_scales_weight_and_bias():
     """With lr_mul, c contains it, the bias is stored as bias_orig, and w is drawn wider."""
     layer = equalize_lr(nn.Linear(1024, 1024), gain=1, lr_mul=0.01)

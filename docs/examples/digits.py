@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+SIDE = 28
+
 
 def load(folder: str | None = None) -> tuple[Tensor, Tensor]:
     """Images in [-1, 1] of shape (N, 1, 28, 28) in random order, and their classes."""

@@ -12,11 +12,13 @@ import torch
 from digits import shrink
 from progressive_networks import LATENT, SIZES, Critic, Generator
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 from tqdm import tqdm
 
-from equalized_lr import equalize_lr, he_scales
+from equalized_lr import equalize_lr, he_scales, is_equalized, remove_equalized_lr
+from equalized_lr.optim import LREQAdam, implicit
 
+ADAM = {"betas": (0.0, 0.99), "eps": 1e-8}
 PHASES = (0.4, 0.35, 0.25)  # the share of all steps at each resolution
 BATCH = 32
 PENALTY = 1.0  # in the place of 10: slopes matter less for images this small
@@ -34,7 +36,7 @@ class Run:
 
 
 def build(weights: str) -> tuple[Generator, Critic]:
-    """Plain networks, with equalized weights, He's initialization, or that of torch."""
+    """Networks with equalized weights, He's initialization, or that of torch."""
     generator, critic = Generator(), Critic()
     if weights == "equalized":
         # The exceptions first: layers without a nonlinearity after them have gain 1.
@@ -51,11 +53,23 @@ def build(weights: str) -> tuple[Generator, Critic]:
     return generator, critic
 
 
-def train(images: Tensor, steps: int, weights: str, lr: float, *, quiet: bool) -> Run:
+def optimizer_of(net: nn.Module, lr: float, form: str) -> Optimizer:
+    """Adam in the explicit form; in the others, plain weights and the optimizer that fits."""
+    numbers = {"lr": lr, **ADAM}
+    if form == "explicit" or not any(map(is_equalized, net.modules())):
+        return Adam(net.parameters(), **numbers)
+    scales = he_scales(net)
+    remove_equalized_lr(net)
+    return implicit(Adam if form == "implicit" else LREQAdam, net, scales=scales, **numbers)
+
+
+def train(
+    images: Tensor, steps: int, weights: str, lr: float, form: str = "explicit", *, quiet: bool
+) -> Run:
     """Trains at one resolution after the other."""
     nets = generator, critic = build(weights)
+    optimizers = [optimizer_of(net, lr, form) for net in nets]
     run = Run(generator, copy.deepcopy(generator))
-    optimizers = [Adam(net.parameters(), lr=lr, betas=(0.0, 0.99)) for net in nets]
     shown = torch.randn(24, LATENT)
     phases, counter = schedule(steps), itertools.count()
     with tqdm(total=sum(map(len, phases)), desc=weights, disable=quiet, leave=False) as bar:
@@ -86,7 +100,7 @@ def schedule(steps: int) -> list[list[float]]:
 
 
 def train_once(
-    nets: tuple[Generator, Critic], optimizers: list[Adam], real: Tensor, **at: float
+    nets: tuple[Generator, Critic], optimizers: list[Optimizer], real: Tensor, **at: float
 ) -> float:
     """One step of the critic and one of the generator; returns the critic's estimated distance."""
     generator, critic = nets

@@ -1,6 +1,6 @@
 """A progressive GAN on handwritten digits, with equalized learning rates.
 
-    python docs/examples/progressive_gan.py [--steps N] [--seed N] [--out FOLDER] [--data FOLDER]
+    python docs/examples/progressive_gan.py [--steps N] [--form FORM] [--out FOLDER] ...
 
 Writes samples.png, relative_steps.png and generator.pt2. Takes under three minutes on two cores.
 """
@@ -43,14 +43,16 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     epochs = 8 if options.steps >= 100 else 1
     classifier, accuracy = digit_classifier.train(images, labels, epochs, quiet=options.quiet)
 
-    run = train(images, options.steps, options.weights, options.lr, quiet=options.quiet)
+    run = train(
+        images, options.steps, options.weights, options.lr, options.form, quiet=options.quiet
+    )
     with torch.no_grad():
         samples = run.average(torch.randn(1000, LATENT))
     accepted, entropy = digit_classifier.judge(classifier, samples)
 
     compared = OTHER[options.weights]
     short = max(3, options.steps // 6)
-    other = train(images, short, compared, options.lr, quiet=options.quiet)
+    other = train(images, short, compared, options.lr, options.form, quiet=options.quiet)
     draw(run, other, images, options)
     difference = export(run.average, options.out / "generator.pt2")
 
@@ -65,7 +67,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         "largest difference of the exported images": difference,
         "seconds": time.perf_counter() - started,
     }
-    print(f"\n{TITLES[options.weights]}, {options.steps} steps, seed {options.seed}")
+    title = f"{TITLES[options.weights]}, {options.form} form"
+    print(f"\n{title}, {options.steps} steps, seed {options.seed}")
     for name, number in numbers.items():
         print(f"  {name:<48} {number:10.4g}")
     print(f"  pictures and generator.pt2 are in {options.out}/")
@@ -79,6 +82,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for what is written")
     parser.add_argument("--data", help="folder with MNIST-like idx files, such as Fashion-MNIST")
     parser.add_argument("--lr", type=float, default=0.01, help="Adam's learning rate")
+    parser.add_argument(
+        "--form",
+        choices=["explicit", "implicit", "lreqadam"],
+        default="explicit",
+        help="scaled weights, or plain ones and an optimizer that makes up for it",
+    )
     parser.add_argument("--weights", choices=list(OTHER), default="equalized")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser.parse_args(arguments)

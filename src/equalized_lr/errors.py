@@ -342,8 +342,8 @@ class SchedulerAttached(EqualizedLRError, RuntimeError):
     def __init__(self, kind: str) -> None:
         super().__init__(
             f"a {kind} is attached to the optimizer, and would go on with its rates for other "
-            "groups. Keep its last_epoch and delete it; change the form; then make a new one with "
-            "last_epoch=..., for which the groups have their 'initial_lr'."
+            "groups. Keep n = scheduler.last_epoch and delete it; change the form; then make a new "
+            "one with last_epoch=n - 1, for which the groups have their 'initial_lr'."
         )
 
 

@@ -64,8 +64,8 @@ def implicit(
     row, constants = row_of(optimizer_class), constants_of(module, scales)
     made: Any = optimizer_class
     if row.by_scale:
-        groups = param_groups(optimizer_class, module, scales=scales, params=params)
-        optimizer: Optimizer = made(groups, **hyperparameters)
+        own = {"scales": scales, "params": params, **hyperparameters}
+        optimizer: Optimizer = made(param_groups(optimizer_class, module, **own), **hyperparameters)
         return optimizer
     optimizer = made(named_groups(module, params), **hyperparameters)
     for group in optimizer.param_groups:

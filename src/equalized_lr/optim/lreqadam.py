@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument
+from equalized_lr.optim.stepping import not_compiled
 
 
 class LREQAdam(Optimizer):
@@ -98,6 +99,7 @@ class LREQAdam(Optimizer):
             self._step_group(group)
         return loss
 
+    @not_compiled
     def _step_group(self, group: dict[str, Any]) -> None:
         owners = [p for p in group["params"] if p.grad is not None]
         if not owners:

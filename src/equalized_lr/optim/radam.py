@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from equalized_lr.errors import MixedPhases
-from equalized_lr.optim.stepping import Step, around_steps
+from equalized_lr.optim.stepping import Step, around_steps, not_compiled
 
 Group = dict[str, Any]
 
@@ -47,6 +47,7 @@ def _early_rates(optimizer: Optimizer, *, has_closure: bool) -> Iterator[None]:
             group["lr"], group["weight_decay"] = lr, decay
 
 
+@not_compiled
 def _is_early(optimizer: Optimizer, group: Group, has_closure: bool) -> bool:
     if group.get("scale", 1.0) == 1.0:
         return False

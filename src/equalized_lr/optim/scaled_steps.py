@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument
 from equalized_lr.optim.constants import constants_of
-from equalized_lr.optim.stepping import Step, around_steps
+from equalized_lr.optim.stepping import Step, around_steps, not_compiled
 
 
 class ScaledSteps:
@@ -100,6 +100,7 @@ class ScaledSteps:
         finally:
             self._leave()
 
+    @not_compiled
     @torch.no_grad()
     def _enter(self) -> None:
         if self.constants:
@@ -109,6 +110,7 @@ class ScaledSteps:
             if p.grad is not None:
                 p.grad = p.grad * c
 
+    @not_compiled
     @torch.no_grad()
     def _leave(self) -> None:
         assert self._plain_gradients is not None

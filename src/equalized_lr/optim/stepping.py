@@ -5,13 +5,21 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import torch
 from torch.optim import Optimizer
 
 from equalized_lr.errors import NotCopyable
 
 Step = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def not_compiled(function: F, *, recursive: bool = True) -> F:
+    """Keeps torch.compile out of a function, for which it could only compile anew in each step."""
+    disable: Any = torch.compiler.disable
+    return cast(F, disable(function, recursive=recursive))
 
 
 def around_steps(optimizer: Optimizer, around: Callable[..., Any]) -> None:
@@ -23,6 +31,7 @@ def around_steps(optimizer: Optimizer, around: Callable[..., Any]) -> None:
     instance, as torch's schedulers do it, and copying is refused as long as there is a wrapper.
     """
     inner: Any = optimizer.step
+    around = not_compiled(around, recursive=False)  # the step in it may be
     function = getattr(inner, "__func__", None)  # none if a scheduler has wrapped it before
 
     @functools.wraps(inner)
