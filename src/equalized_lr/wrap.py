@@ -14,7 +14,7 @@ from equalized_lr.holders import Slot, refuse_outside_holders
 from equalized_lr.hook import scales_of
 from equalized_lr.layer import attach, detach, refuse_if_wrapped_on_top
 from equalized_lr.memory import refuse_unwritable
-from equalized_lr.optim.handover import Handover, plan_handover
+from equalized_lr.optim.handover import Handover, plan_handovers
 from equalized_lr.plan import (
     Plan,
     Share,
@@ -205,7 +205,7 @@ def _plan(module: nn.Module, name: str | None, rule: Rule, where: Where | None) 
 def _plan_handovers(optimizer: Optimizers, shares: list[Share], direction: int) -> list[Handover]:
     given = [optimizer] if isinstance(optimizer, Optimizer) else optimizer or ()
     constants: dict[Tensor, float] = {share.parameter: share.scale for share in shares}
-    return [plan_handover(each, constants, direction) for each in given]
+    return plan_handovers(given, constants, direction)
 
 
 def _attach_all(shares: list[Share]) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn, optim
-from torch.optim.lr_scheduler import ExponentialLR
+from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 
 from assertions import Snapshot
 from equalized_lr import equalize_lr, errors, is_equalized, remove_equalized_lr
@@ -104,10 +104,44 @@ def test_several_optimizers():
     assert [o.param_groups[0]["lr"] for o in optimizers] == pytest.approx([2 / 12, 0.5])
 
 
+def test_optimizers_that_hold_none_of_the_weights_are_passed_over():
+    """The one for the biases need not be left out; alone it is an error."""
+    net = equalize_lr(mlp())
+    weights = optim.SGD([net[0].weight_orig, net[2].weight_orig], lr=1.0)
+    biases = optim.Adam([net[0].bias, net[2].bias], lr=1.0)
+    with pytest.raises(errors.NotTrained, match="Adam"):
+        remove_equalized_lr(net, optimizer=[biases])
+    remove_equalized_lr(net, optimizer=[weights, biases])
+    assert len(weights.param_groups) == 2
+    assert biases.param_groups[0]["lr"] == 1.0
+
+
+def test_state_that_is_empty():
+    """None, as old checkpoints have it for a momentum of zero, stays None."""
+    net = equalize_lr(mlp())
+    optimizer = optim.SGD(net.parameters(), lr=1.0)
+    optimizer.state[net[0].weight_orig] = {"momentum_buffer": None}
+    remove_equalized_lr(net, optimizer=optimizer)
+    assert optimizer.state[net[0].weight]["momentum_buffer"] is None
+    equalize_lr(net, init="keep")
+    optimizer.state[net[0].weight_orig]["momentum_buffer"] = 3.0
+    with pytest.raises(errors.UnknownState, match="momentum_buffer"):
+        remove_equalized_lr(net, optimizer=optimizer)
+
+
+def test_a_plateau_is_a_scheduler():
+    """ReduceLROnPlateau leaves no mark on the optimizer, and is found all the same."""
+    net = equalize_lr(mlp())
+    optimizer = optim.SGD(net.parameters(), lr=1.0)
+    schedule = ReduceLROnPlateau(optimizer)
+    with pytest.raises(errors.SchedulerAttached, match="Plateau"):
+        remove_equalized_lr(net, optimizer=optimizer)
+    assert schedule.optimizer is optimizer
+
+
 def refusals():
     changed = type("Changed", (optim.Adam,), {})
     yield "unknown class", lambda net: changed(net.parameters()), errors.UnknownOptimizer
-    yield "of another model", lambda net: optim.SGD(mlp().parameters()), errors.NotTrained
     yield "no optimizer", lambda net: "adam", errors.InvalidArgument
 
     def with_unknown_state(net):

@@ -10,7 +10,8 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from assertions import assert_equal
 from equalized_lr import equalize_lr, errors
-from equalized_lr.optim import ScaledSteps
+from equalized_lr.optim import ScaledSteps, clip_grad_norm_
+from equalized_lr.optim.scaled_steps import scaled_steps_of
 from trajectories import distance, explicit_of, fixed, loss_of, train
 
 POWERS = {"0.weight": 0.25, "3.weight": 0.0625, "5.weight": 4.0}
@@ -171,6 +172,39 @@ def test_copies_are_refused(copied):
     *_, ours, _ = pair()
     with pytest.raises(errors.NotCopyable, match="second one"):
         copied(ours)
+
+
+def test_wrapped_optimizers():
+    """What wraps an optimizer, as accelerate does, runs under its constants."""
+
+    class Wrapper(optim.Optimizer):
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+        @property
+        def param_groups(self):
+            return self.optimizer.param_groups
+
+    _, theirs, net, ours, _ = pair(optim.SGD, POWERS)
+    explicit = [p for group in theirs.param_groups for p in group["params"]]
+    for p, q in zip(net.parameters(), explicit, strict=True):
+        p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
+    for p, c in scaled_steps_of(ours).constants.items():
+        index = next(i for i, q in enumerate(net.parameters()) if q is p)
+        explicit[index].grad.mul_(c)
+    expected = clip_grad_norm_(theirs, 1e9)
+    torch.testing.assert_close(clip_grad_norm_(Wrapper(ours), 1e9), expected)
+
+
+def test_closures_by_keyword_and_other_arguments():
+    """A closure by keyword is one, too; what is not callable is passed on as it is."""
+    _, _, net, ours, _ = pair(optim.SGD, POWERS, lr=0.1)
+    before, seen = net[0].weight.detach().clone(), []
+    ours.step(closure=lambda: seen.append(net[0].weight.detach().clone()))
+    assert_equal(seen[0], before)
+    with pytest.raises(TypeError, match="other"):
+        ours.step(other=3)
+    assert_equal(net[0].weight.detach(), before)
 
 
 def test_mixed_and_equalized_models():

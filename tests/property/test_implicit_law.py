@@ -18,7 +18,8 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from assertions import assert_equal
-from equalized_lr.optim import ScaledSteps, explicit_rates, table
+from equalized_lr import errors
+from equalized_lr.optim import ScaledSteps, explicit_rates, param_groups, table
 from trajectories import (
     SETTINGS,
     STEPS,
@@ -167,6 +168,15 @@ def test_a_plateau(inside):
 
     apart = scheduled_distance(make, {"lr": 0.01}, 1.0, inside=inside)
     assert apart < 1e-13 if inside else apart > 1e-3
+
+
+def test_rates_of_an_unknown_class_are_not_guessed():
+    """Groups that were translated for another class have no known units."""
+    net, scales = fixed()
+    groups = param_groups(optim.Adam, net, scales=scales, lr=0.01)
+    changed = type("Changed", (optim.Adam,), {})(groups)
+    with pytest.raises(errors.UnknownOptimizer), explicit_rates(changed):
+        raise AssertionError
 
 
 def changed(row, what, by):

@@ -7,7 +7,7 @@ So both directions are one operation: `equalize_lr` divides by c, `remove_equali
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,9 @@ class Handover:
 
     def _translate_state(self, row: Row, state: dict[str, Any], c: float) -> None:
         for key, value in state.items():
-            if row.state[key]:
-                value.copy_(times_power(value, c, row.state[key], self.direction))
+            power = row.state[key] * self.direction
+            if power and value is not None:
+                value.mul_(c**power) if power > 0 else value.div_(c**-power)
 
     def _pieces(self, row: Row, group: Group) -> list[Group]:
         pieces = []
@@ -75,34 +76,43 @@ class Handover:
         return [group, *pieces[1:]]
 
 
-def plan_handover(
-    optimizer: Optimizer, constants: Mapping[Tensor, float], direction: int
-) -> Handover:
-    """All that can be wrong is found here, before anything is touched.
+def plan_handovers(
+    optimizers: Sequence[Optimizer], constants: Mapping[Tensor, float], direction: int
+) -> list[Handover]:
+    """Those of all optimizers that hold one of the parameters; all faults are found here.
 
     Raises:
         InvalidArgument: something else than an optimizer was given.
-        NotTrained: the optimizer holds none of the parameters.
+        NotTrained: no optimizer holds any of the parameters.
         UnknownOptimizer: its class is not in the table, and it does not run under `ScaledSteps`.
         UnknownState: it has kept something that is not in the table.
         SchedulerAttached: a scheduler goes by the groups as they are.
         Unscalable: its state would not fit into its dtype.
     """
-    if not isinstance(optimizer, Optimizer):
-        raise InvalidArgument("optimizer", optimizer, "a torch.optim.Optimizer, or several")
-    held = {p for group in optimizer.param_groups for p in group["params"]}
-    factors = {p: c for p, c in constants.items() if p in held}
-    if not factors:
-        raise NotTrained(type(optimizer).__name__)
+    handovers = []
+    for optimizer in optimizers:
+        if not isinstance(optimizer, Optimizer):
+            raise InvalidArgument("optimizer", optimizer, "a torch.optim.Optimizer, or several")
+        held = {p for group in optimizer.param_groups for p in group["params"]}
+        factors = {p: c for p, c in constants.items() if p in held}
+        if factors:
+            handovers.append(_plan_handover(optimizer, factors, direction))
+    if optimizers and not handovers:
+        raise NotTrained(", ".join(type(optimizer).__name__ for optimizer in optimizers))
+    return handovers
+
+
+def _plan_handover(optimizer: Optimizer, factors: dict[Tensor, float], direction: int) -> Handover:
     handover = Handover(optimizer, factors, direction)
     if runs_scaled(optimizer, factors):
         return handover
     row = row_of(type(optimizer))
     for parameter, c in factors.items():
         for key, value in optimizer.state.get(parameter, {}).items():
-            if key not in row.state:
+            power = row.state.get(key)
+            if power is None or (power and not isinstance(value, Tensor | None)):
                 raise UnknownState(type(optimizer).__name__, key)
-            _refuse_overflow(key, value, c, row.state[key] * direction)
+            _refuse_overflow(key, value, c, power * direction)
     _refuse_scheduler(optimizer)
     return handover
 
@@ -122,17 +132,19 @@ def runs_scaled(optimizer: Optimizer, factors: Mapping[Tensor, float]) -> bool:
 
 
 def _refuse_overflow(key: str, value: Any, c: float, power: int) -> None:
-    if power and isinstance(value, Tensor) and value.numel():
+    if power and isinstance(value, Tensor) and value.dtype == torch.float16:
         factor = times_power(1.0, c, power)
         if float(value.abs().max()) * factor > torch.finfo(value.dtype).max:
             raise Unscalable(f"the optimizer's '{key}'", 1 / factor, str(value.dtype))
 
 
 def _refuse_scheduler(optimizer: Optimizer) -> None:
-    # A scheduler leaves this mark on the method for good, so whether it lives is looked up.
-    if not hasattr(optimizer.step, "_wrapped_by_lr_sched"):
-        return
-    gc.collect()  # one that was dropped may still be there, in a cycle
-    for scheduler in live(LRScheduler):
-        if vars(scheduler).get("optimizer") is optimizer:
+    # An optimizer does not know its schedulers, so they are looked for among all that live.
+    if next(_schedulers_of(optimizer), None):
+        gc.collect()  # one that was dropped may still be there, in a cycle
+        for scheduler in _schedulers_of(optimizer):
             raise SchedulerAttached(type(scheduler).__name__)
+
+
+def _schedulers_of(optimizer: Optimizer) -> Iterator[LRScheduler]:
+    return (s for s in live(LRScheduler) if vars(s).get("optimizer") is optimizer)

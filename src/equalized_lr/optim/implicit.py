@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from equalized_lr.memory import refuse_unwritable
 from equalized_lr.optim.constants import constants_of
 from equalized_lr.optim.groups import named_groups, param_groups
-from equalized_lr.optim.handover import plan_handover
+from equalized_lr.optim.handover import plan_handovers
 from equalized_lr.optim.table import row_of
 from equalized_lr.plan import Where, plan_model, refuse_empty
 from equalized_lr.refuse import refuse_non_module, refuse_unscalable
@@ -72,7 +72,8 @@ def implicit(
         group.setdefault("scale", 1.0)
     held = {p for group in optimizer.param_groups for p in group["params"]}
     if held.intersection(constants):
-        plan_handover(optimizer, constants, 1).apply()
+        for handover in plan_handovers([optimizer], constants, 1):
+            handover.apply()
     return optimizer
 
 

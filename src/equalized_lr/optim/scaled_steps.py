@@ -120,18 +120,32 @@ class ScaledSteps:
             p.grad = gradient
         self._plain_gradients = None
 
-    def _around(self, step: Step, closure: Any = None, **kwargs: Any) -> Any:
-        def on_plain_weights() -> Any:
+    def _around(self, step: Step, *args: Any, **kwargs: Any) -> Any:
+        with self.stored():
+            return step(
+                *map(self._on_plain_weights, args),
+                **{key: self._on_plain_weights(value) for key, value in kwargs.items()},
+            )
+
+    def _on_plain_weights(self, argument: Any) -> Any:
+        """A closure computes with the model, which is to be plain; the rest is none."""
+        if not callable(argument):
+            return argument
+
+        def closure() -> Any:
             self._leave()
             try:
-                return closure()
+                return argument()
             finally:
                 self._enter()
 
-        with self.stored():
-            return step(**kwargs) if closure is None else step(on_plain_weights, **kwargs)
+        return closure
 
 
 def scaled_steps_of(optimizer: Optimizer) -> ScaledSteps | None:
-    """What an optimizer runs under, if anything."""
-    return cast("ScaledSteps | None", getattr(optimizer, "_scaled_steps", None))
+    """What an optimizer runs under, or the one that it wraps (as accelerate's), if anything."""
+    found = vars(optimizer).get("_scaled_steps")
+    wrapped = vars(optimizer).get("optimizer")
+    if found is None and isinstance(wrapped, Optimizer):
+        return scaled_steps_of(wrapped)
+    return cast("ScaledSteps | None", found)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equalized_lr.optim.table import RATES, TABLE, times_power
+from equalized_lr.optim.table import RATES, row_of, times_power
 
 
 @contextmanager
@@ -35,10 +35,12 @@ def explicit_rates(optimizer: Optimizer) -> Iterator[None]:
 
     Args:
         optimizer: of `implicit` or `param_groups`, or after a hand-over; others stay as they are.
+
+    Raises:
+        UnknownOptimizer: the groups are translated, but not for a class of the table.
     """
-    row = TABLE.get(type(optimizer))
-    power = row.lr if row else 0
     translated = [group for group in optimizer.param_groups if group.get("scale", 1.0) != 1]
+    power = row_of(type(optimizer)).lr if translated else 0
     before = [{key: _value(group[key]) for key in RATES if key in group} for group in translated]
     for group in translated:
         _rescale(group, power, -1)
