@@ -2,15 +2,19 @@
 
 import copy
 import gc
+import pickle
 import threading
 import weakref
+from unittest import mock
 
 import pytest
 import torch
+from hypothesis import given
 from torch import nn
 
 from equalized_lr import EqualizedLR, equalize_lr
-from equalized_lr.hook import KEY, hook_of
+from equalized_lr.hook import KEY, EqualizedOnce, hook_of
+from strategies import CONVOLUTIONS, samples
 
 
 def slope(function):
@@ -278,3 +282,57 @@ def test_data_parallel_replicas_read_their_own_parameter():
     replica = layer._replicate_for_data_parallel()
     replica.weight_orig = torch.ones(2, 3)
     assert torch.equal(replica.weight, torch.ones(2, 3) * hook_of(layer).scales["weight"])
+
+
+READ_ONCE = ("Linear", "Bilinear", "RNNCell", "LSTMCell", "GRUCell", *CONVOLUTIONS)
+
+
+@given(samples(READ_ONCE))
+def test_layers_without_a_window_read_each_weight_once(sample):
+    """Note [Layers that read once]: so there is nothing that a window could share."""
+    layer = equalize_lr(sample.layer)
+    assert type(hook_of(layer)) is EqualizedOnce
+    assert not layer._forward_hooks
+    with mock.patch.object(EqualizedLR, "scales", Counting(EqualizedLR.scales)) as counting:
+        sample.call()
+        reads = len(counting.reads)
+    assert reads == len(hook_of(layer).scales)
+    assert hook_of(layer).window is None
+
+
+class Counting:
+    """In the place of the slot that holds a hook's constants: counts how often it is asked."""
+
+    def __init__(self, slot):
+        self.slot, self.reads = slot, []
+
+    def __get__(self, hook, kind=None):
+        self.reads.append(hook)
+        return self.slot.__get__(hook, kind)
+
+
+class Own(nn.Linear):
+    """Computes as its base does."""
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Twice(None), nn.LSTM(2, 2), nn.MultiheadAttention(2, 1), Own(2, 2)],
+    ids=["Twice", "LSTM", "MultiheadAttention", "Own"],
+)
+def test_layers_with_a_window(layer):
+    """Others may read more than once; a subclass that computes as its base does not."""
+    hook = hook_of(equalize_lr(layer))
+    assert (type(hook) is EqualizedLR) == (type(layer).__name__ != "Own")
+    twin = pickle.loads(pickle.dumps(copy.deepcopy(layer)))
+    assert type(hook_of(twin)) is type(hook)
+
+
+def test_a_subclass_that_computes_otherwise_has_a_window():
+    """Also where only the convolution's inner method is another."""
+
+    class Padded(nn.Conv1d):
+        def _conv_forward(self, x, weight, bias):
+            return super()._conv_forward(x, weight * self.weight, bias)
+
+    assert type(hook_of(equalize_lr(Padded(2, 2, 1)))) is EqualizedLR

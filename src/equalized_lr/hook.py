@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from torch.fx import _symbolic_trace
 
 from equalized_lr.errors import HookLost
@@ -29,7 +30,8 @@ class EqualizedLR:
 
     Invariant: at every read `layer.<name>` is `scales[name] * layer.<name>_orig`, differentiable.
     Between a forward's beginning and its end all reads give one tensor, computed at the first of
-    them; outside of a forward nothing that was computed is kept.
+    them (but see Note [Layers that read once]); outside of a forward nothing that was computed is
+    kept.
 
     Attributes:
         scales: for each equalized parameter of the layer, by its plain name, its constant c.
@@ -44,7 +46,7 @@ class EqualizedLR:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Opens a forward: what the last one computed is void."""
-        if not torch.compiler.is_dynamo_compiling():
+        if not is_dynamo_compiling():
             self.window = Window(sys._getframe(1))
 
     def __getstate__(self) -> dict[str, float]:
@@ -59,10 +61,41 @@ class EqualizedLR:
         return f"EqualizedLR({scales})"
 
 
+class EqualizedOnce(EqualizedLR):
+    """The hook of a layer whose forward reads each weight once: there is nothing to share.
+
+    Note [Layers that read once]: torch's Linear, Bilinear and convolutions read their weight at one
+    place. Each read computes c * w there as everywhere, and a window, which would make several
+    reads of one forward one, costs more than it could save: two thirds of all that equalizing adds
+    to a small layer. So these layers have a hook that holds the constants and does nothing.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Does nothing."""
+
+
+_READ_ONCE = (
+    *(nn.Linear, nn.Bilinear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.RNNCell, nn.LSTMCell, nn.GRUCell),
+)
+_COMPUTES = ("forward", "_conv_forward")
+
+
+def _reads_once(kind: type[nn.Module]) -> bool:
+    """Whether a class computes as one of torch's own that read once; a subclass may not."""
+    return any(
+        all(getattr(kind, key, None) is getattr(known, key, None) for key in _COMPUTES)
+        for known in _READ_ONCE
+    )
+
+
 def end_forward(module: nn.Module, args: object, output: object) -> None:
     """The forward hook, called after exceptions too, which lets go of what was computed."""
     hook = find_hook(module)
-    if hook is not None and not torch.compiler.is_dynamo_compiling():
+    if hook is not None and not is_dynamo_compiling():
         hook.window = None
 
 
@@ -80,18 +113,21 @@ def hook_of(module: nn.Module) -> EqualizedLR:
 
 
 def add_hook(module: nn.Module, scales: dict[str, float]) -> None:
-    """Puts the two hooks of an equalized layer on a module."""
+    """Puts the hook of an equalized layer on a module, and one that closes its window."""
     # See Note [One key for all hooks]; torch's own registration would draw a number.
+    if _reads_once(type(module)):
+        module._forward_pre_hooks[KEY] = EqualizedOnce(scales)
+        return
     module._forward_pre_hooks[KEY] = EqualizedLR(scales)
     module._forward_hooks[KEY] = end_forward
     module._forward_hooks_always_called[KEY] = True
 
 
 def drop_hook(module: nn.Module) -> None:
-    """Takes the two hooks off again."""
+    """Takes the hooks off again."""
     del module._forward_pre_hooks[KEY]
-    del module._forward_hooks[KEY]
-    del module._forward_hooks_always_called[KEY]
+    module._forward_hooks.pop(KEY, None)
+    module._forward_hooks_always_called.pop(KEY, None)
 
 
 def scales_of(module: nn.Module) -> dict[str, float]:
@@ -108,24 +144,33 @@ def plain_names(module: nn.Module) -> list[str]:
     return own + [name for name in scales_of(module) if name not in own]
 
 
-def stored(module: nn.Module, name: str) -> Tensor:
-    """The stored tensor behind an equalized weight."""
-    raw = module._parameters.get(stored_name(name))
+def stored(module: nn.Module, key: str) -> Tensor:
+    """The stored tensor by its own name, `weight_orig`."""
+    raw = module._parameters.get(key)
     # Data-parallel replicas and FSDP hold it as an attribute, torch's parametrize as a property.
-    return cast(Tensor, getattr(module, stored_name(name))) if raw is None else raw
+    return cast(Tensor, getattr(module, key)) if raw is None else raw
 
 
-def read(module: nn.Module, name: str) -> Tensor:
-    """The effective weight c * w, as it is now."""
-    hook = hook_of(module)
-    scale = hook.scales[name]
-    if (
-        _symbolic_trace._is_fx_tracing_flag
-    ):  # which sees what is looked up with getattr, and takes the rest as constant
-        return cast(Tensor, getattr(module, stored_name(name)) * scale)
-    raw = stored(module, name)
-    if torch.compiler.is_dynamo_compiling():
-        return raw * scale
-    # See Note [A window is a frame]; one look only, since another thread may close it meanwhile.
-    held = current_cache() or hook.window
-    return raw * scale if held is None else held.read(name, raw, scale)
+def reader(name: str) -> Callable[[nn.Module], Tensor]:
+    """The getter of an equalized weight: c * w, as it is now."""
+    key = stored_name(name)
+
+    # Every microsecond here is paid by every layer: so no calls where a look-up will do.
+    def read(module: nn.Module) -> Tensor:
+        hook: Any = module._forward_pre_hooks.get(KEY)
+        if hook is None:
+            raise HookLost(type(module).__name__)
+        scale: float = hook.scales[name]
+        if _symbolic_trace._is_fx_tracing_flag:
+            # torch.fx sees what is looked up with getattr, and takes the rest as constant.
+            return cast(Tensor, getattr(module, key) * scale)
+        raw: Tensor | None = module._parameters.get(key)
+        if raw is None:
+            raw = stored(module, key)
+        if is_dynamo_compiling():
+            return raw * scale
+        # See Note [A window is a frame]; one look only, as another thread may close it meanwhile.
+        held = current_cache() or hook.window
+        return raw * scale if held is None else held.read(name, raw, scale)
+
+    return read

@@ -17,7 +17,7 @@ from equalized_lr.hook import (
     drop_hook,
     find_hook,
     hook_of,
-    read,
+    reader,
     scales_of,
     stored,
     stored_name,
@@ -102,16 +102,15 @@ def equalized_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[nn.M
 
 
 def _effective(name: str) -> property:
-    def get(module: nn.Module) -> Tensor:
-        return read(module, name)
-
     def refuse(module: nn.Module, value: object) -> None:
         raise NotAssignable(name, f"a {type(value).__name__}")
 
     def refuse_deletion(module: nn.Module) -> None:
         raise NotAssignable(name, "nothing (by del)")
 
-    return property(get, refuse, refuse_deletion, f"The effective {name}, c * {name}_orig.")
+    return property(
+        reader(name), refuse, refuse_deletion, f"The effective {name}, c * {name}_orig."
+    )
 
 
 # RNNs keep a list of their weights between forwards. Computed weights must not be kept, so the
@@ -176,7 +175,11 @@ def _plain_kind(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 def _by_parameter(layers: list[tuple[nn.Module, dict[str, float]]]) -> dict[Tensor, float]:
-    return {stored(module, name): c for module, named in layers for name, c in named.items()}
+    return {
+        stored(module, stored_name(name)): c
+        for module, named in layers
+        for name, c in named.items()
+    }
 
 
 def attach(module: nn.Module, name: str, scale: float) -> None:

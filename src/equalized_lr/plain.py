@@ -36,7 +36,7 @@ def plain_state_dict(module: nn.Module) -> dict[str, Tensor]:
     for path, layer in module.named_modules(remove_duplicate=False):
         prefix = f"{path}." if path else ""
         for name, scale in scales_of(layer).items():
-            raw = stored(layer, name)
+            raw = stored(layer, stored_name(name))
             if raw not in effective:
                 effective[raw] = raw.detach() * scale
             plain[prefix + stored_name(name)] = prefix + name, effective[raw]

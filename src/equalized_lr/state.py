@@ -24,7 +24,11 @@ class EffectiveState(nn.Module):
         """`layer.weight = Parameter(...)`: an effective weight, divided by c and stored."""
         scales = scales_of(self)
         plain = name if name in scales else name.removesuffix(stored_name(""))
-        if plain in scales and is_dtensor(param) and not is_dtensor(stored(self, plain)):
+        if (
+            plain in scales
+            and is_dtensor(param)
+            and not is_dtensor(stored(self, stored_name(plain)))
+        ):
             raise ParallelizeFirst(plain, type(self).__name__)
         scale = scales.get(name)
         if scale is None:
@@ -36,7 +40,7 @@ class EffectiveState(nn.Module):
         if kind:
             raise NotAssignable(name, f"a Parameter that is {kind}")
         refuse_other_holder(param, Slot("", self, name))
-        raw = stored(self, name)
+        raw = stored(self, stored_name(name))
         with torch.no_grad():
             value = param / scale
             if (value.shape, value.dtype, value.device) == (raw.shape, raw.dtype, raw.device):
