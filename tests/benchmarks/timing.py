@@ -1,0 +1,54 @@
+"""Times of rivals in one process, interleaved, and ratios that a busy machine does not bend.
+
+Each round runs all rivals in turn, beginning with another one each time, and gives one ratio for
+each pair of them; the median over all rounds counts. A machine that is slow for a while is slow for
+both sides of a ratio. Where memory happens to lie makes differences of several percent, so all
+rivals are built a few times over, in another order each time.
+"""
+
+import gc
+import statistics
+import time
+
+BUILDS = 4
+
+
+def compare(makers, *, count, repeat=1, warm=3):
+    """Seconds of one call, by rival, of all rounds; `makers` build what is called."""
+    names, times = list(makers), {name: [] for name in makers}
+    for build in range(BUILDS):
+        order = rotated(names, build)
+        runs = {name: makers[name]() for name in order}
+        for run in runs.values():
+            for _ in range(warm):
+                run()
+        gc.collect()
+        gc.disable()
+        for turn in range(max(2, count // BUILDS)):
+            for name in rotated(names, turn):
+                started = time.perf_counter()
+                for _ in range(repeat):
+                    runs[name]()
+                times[name].append((time.perf_counter() - started) / repeat)
+        gc.enable()
+    return times
+
+
+def rotated(names, by):
+    by %= len(names)
+    return names[by:] + names[:by]
+
+
+def ratio(times, one, other):
+    """How many times as long one takes as the other."""
+    return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
+
+
+def added_ratio(times, one, other, base="plain"):
+    """How many times as much one adds to the base as the other adds."""
+    return added(times, one, base) / added(times, other, base)
+
+
+def added(times, one, base="plain"):
+    """The seconds that one adds to the base."""
+    return statistics.median(a - b for a, b in zip(times[one], times[base], strict=True))
