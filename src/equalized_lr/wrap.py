@@ -24,6 +24,7 @@ from equalized_lr.plan import (
 )
 from equalized_lr.refuse import (
     refuse_non_module,
+    refuse_offloaded,
     refuse_owned,
     refuse_sharded,
     refuse_unstorable,
@@ -132,6 +133,7 @@ def remove_equalized_lr(module: M, name: str | None = None) -> M:
     Raises:
         NotEqualized: nothing to remove.
         ShardedWeight: the model was sharded after it was equalized.
+        OffloadedWeight: accelerate has offloaded the weights.
         WrappedOnTop: something else was put on top of an equalized layer.
         TiedElsewhere: a layer outside of `module` shares one of the weights.
     """
@@ -199,6 +201,7 @@ def _equalized_shares(root: nn.Module, name: str | None) -> list[Share]:
     for slot, _ in slots:
         refuse_sharded(slot)
         refuse_if_wrapped_on_top(slot.module, slot.name, str(slot))
+        refuse_offloaded(slot)
     shares = group(slots)
     if name is None:
         return shares
