@@ -13,10 +13,12 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 import equalized_lr
+import recipes
 from equalized_lr import optim
 
 ROOT = Path(__file__).parent.parent
 MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SCRIPTS = [path for path in MARKDOWN if path != recipes.PAGE]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 markdown = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=0)])
@@ -42,11 +44,32 @@ def identifier(path):
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", MARKDOWN, ids=identifier)
+def blocks(path):
+    return len(re.findall(r"^```python", path.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=identifier)
 def test_code_blocks(path):
     """Each Python block of a page runs, in the order of the page."""
-    blocks = len(re.findall(r"^```python", path.read_text(), re.MULTILINE))
-    assert run(markdown, path) == blocks
+    assert run(markdown, path) == blocks(path)
+
+
+RECIPES = recipes.recipes(two_processes=False)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the other libraries, about themselves
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_recipes(recipe, tmp_path, monkeypatch):
+    """Each recipe of works-with.md runs by itself, in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    recipes.run_alone(recipe)
+
+
+def test_no_recipe_is_left_out():
+    """Each block runs here, or in two processes in distributed/test_recipes.py."""
+    in_two_processes = recipes.recipes(two_processes=True)
+    assert len(RECIPES) + len(in_two_processes) == blocks(recipes.PAGE)
+    assert len(in_two_processes) == recipes.PAGE.read_text().count(recipes.TWO_PROCESSES) > 0
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=identifier)
@@ -64,10 +87,19 @@ def test_public_names_have_examples():
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=identifier)
 def test_links_within_the_project_lead_somewhere(path):
-    """Relative links and pictures of a page exist."""
-    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
-        if "://" not in target:
-            assert (path.parent / target).exists(), target
+    """Relative links and pictures of a page exist, and so do the headings that they name."""
+    for link in re.findall(r"\]\(([^)\s]+)", path.read_text()):
+        if "://" not in link:
+            target, _, heading = link.partition("#")
+            page = path.parent / target if target else path
+            assert page.exists(), target
+            assert not heading or heading in anchors(page), link
+
+
+def anchors(page):
+    """The names of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_a_wrong_example_is_seen(tmp_path):
@@ -80,3 +112,7 @@ def test_a_wrong_example_is_seen(tmp_path):
     page.write_text("```python\nassert 1 + 1 == 3\n```\n")
     with pytest.raises(AssertionError):
         run(markdown, page)
+    page.write_text("```python\nnn.Linear(1, 1)\n```\n")
+    (recipe,) = markdown.parse(page).examples()
+    with pytest.raises(NameError):
+        recipes.run_alone(recipe)

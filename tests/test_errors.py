@@ -18,6 +18,7 @@ EXAMPLES = {
     errors.EmptyWeight: ("'3.weight' (Linear)", (4, 0)),
     errors.UnsupportedWeight: ("'3.weight' (Linear)", "of torch.int8"),
     errors.ShardedWeight: ("'3.weight' (Linear)",),
+    errors.OffloadedWeight: ("'3.weight' (Linear)",),
     errors.ParallelizeFirst: ("weight", "Linear"),
     errors.OwnedWeight: ("'3.weight' (Linear)", "a SpectralNorm hook, which computes it"),
     errors.NameTaken: ("'3.weight' (Linear)", "weight_orig"),

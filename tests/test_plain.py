@@ -7,6 +7,8 @@ import safetensors.torch
 import torch
 from hypothesis import given
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.nn.utils import parametrizations, prune
 
 from assertions import Snapshot, assert_equal
 from equalized_lr import equalize_lr, errors, plain_state_dict, remove_equalized_lr
@@ -50,6 +52,43 @@ def test_plain_and_mixed_models():
     assert list(state) == list(expected)
     for key, value in state.items():
         torch.testing.assert_close(value, expected[key])
+
+
+def test_a_module_that_hides_in_the_keys():
+    """Where a wrapper leaves itself out of the keys, effective weights still go by plain names."""
+    plain = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model = equalize_lr(copy.deepcopy(plain), init="keep", gain=3**0.5)
+    model[0] = checkpoint_wrapper(model[0])
+    state = plain_state_dict(model)
+    assert list(state) == list(plain.state_dict())
+    for key, value in state.items():
+        assert_equal(value, plain.state_dict()[key])
+
+
+def test_a_model_with_a_state_dict_of_its_own():
+    """What a model does with its state_dict is done to the effective weights."""
+
+    class Renamed(nn.Linear):
+        def state_dict(self, *args, **more):
+            return {f"my.{key}": value * 2 for key, value in super().state_dict().items()}
+
+    layer = equalize_lr(Renamed(3, 3))
+    assert_equal(plain_state_dict(layer)["my.weight"], layer.weight * 2)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [parametrizations.orthogonal, lambda *of: prune.l1_unstructured(*of, amount=0.5)],
+    ids=["parametrize", "prune"],
+)
+def test_a_reparametrization_on_top(put):
+    """Stored weights that are saved in another form are refused, as by removal."""
+    model = nn.Sequential(equalize_lr(nn.Linear(3, 3)))
+    put(model[0], "weight_orig")
+    keys = list(model.state_dict())
+    with pytest.raises(errors.WrappedOnTop, match="another reparametrization of 'weight_orig'"):
+        plain_state_dict(model)
+    assert list(model.state_dict()) == keys
 
 
 def test_other_things_than_modules():

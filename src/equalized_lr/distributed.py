@@ -22,6 +22,12 @@ def fsdp2_is_in_use() -> bool:
     return kind is not None and bool(kind.__subclasses__())
 
 
+def is_fsdp1(module: object) -> bool:
+    """Whether a module is FSDP1's wrapper, which flattens the Parameters of the one inside."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return fsdp is not None and isinstance(module, fsdp.FullyShardedDataParallel)
+
+
 def is_held_by_fsdp(parameter: Tensor) -> bool:
     """Whether FSDP has bound a parameter's shards to its name, or its view of them."""
     if getattr(parameter, "_fsdp_flattened", False):  # FSDP1

@@ -120,8 +120,20 @@ class ShardedWeight(EqualizedLRError, RuntimeError):
     def __init__(self, where: str) -> None:
         super().__init__(
             f"{where} is sharded already, and FSDP has bound its shards to its name. "
-            "Call equalize_lr before fully_shard or FSDP, and remove_equalized_lr on a model that "
-            "is not sharded."
+            "Call equalize_lr before fully_shard or FSDP, remove_equalized_lr on a model that "
+            "is not sharded, and plain_state_dict on FSDP1's inner module within "
+            "FSDP.summon_full_params."
+        )
+
+
+class OffloadedWeight(EqualizedLRError, RuntimeError):
+    """A weight is not there: accelerate keeps its values and brings them in each forward."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where} is offloaded: accelerate keeps its values elsewhere, under its name. "
+            "Call equalize_lr before offloading, and "
+            "accelerate.hooks.remove_hook_from_submodules(model) before remove_equalized_lr."
         )
 
 

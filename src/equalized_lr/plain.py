@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equalized_lr.hook import scales_of, stored, stored_name
-from equalized_lr.refuse import refuse_non_module
-from equalized_lr.state import METADATA
+from equalized_lr.refuse import refuse_flattened, refuse_non_module
+from equalized_lr.state import effective_values
 
 
 @torch.no_grad()
@@ -29,21 +28,15 @@ def plain_state_dict(module: nn.Module) -> dict[str, Tensor]:
     Returns:
         Effective weights, each in memory of its own; everything else as `module.state_dict()`
         has it, which shares memory with the module.
+
+    Raises:
+        ShardedWeight: FSDP1 has flattened the weights.
+        WrappedOnTop: another reparametrization is on a stored weight, and saves it its own way.
     """
     refuse_non_module(module)
-    effective: dict[Tensor, Tensor] = {}
-    plain: dict[str, tuple[str, Tensor]] = {}
-    for path, layer in module.named_modules(remove_duplicate=False):
-        prefix = f"{path}." if path else ""
-        for name, scale in scales_of(layer).items():
-            raw = stored(layer, stored_name(name))
-            if raw not in effective:
-                effective[raw] = raw.detach() * scale
-            plain[prefix + stored_name(name)] = prefix + name, effective[raw]
-    state = module.state_dict()
-    for own in getattr(state, "_metadata", {}).values():
-        own.pop(METADATA, None)
-    items = [plain.get(key, (key, value)) for key, value in state.items()]
-    state.clear()
-    state.update(items)
-    return state
+    refuse_flattened(module)
+    token = effective_values.set({})
+    try:
+        return module.state_dict()
+    finally:
+        effective_values.reset(token)

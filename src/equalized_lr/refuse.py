@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
-from equalized_lr.distributed import is_held_by_fsdp
+from equalized_lr.distributed import is_fsdp1, is_held_by_fsdp
 from equalized_lr.errors import (
     EmptyWeight,
     LazyWeight,
     NameTaken,
     NotAModule,
+    OffloadedWeight,
     OwnedWeight,
     ShardedWeight,
     UnsupportedWeight,
@@ -60,9 +61,23 @@ def refuse_sharded(slot: Slot) -> None:
         raise ShardedWeight(str(slot))
 
 
+def refuse_offloaded(slot: Slot) -> None:
+    """Raises `OffloadedWeight` if accelerate keeps the parameter's values, by its name."""
+    if slot.parameter.is_meta and hasattr(slot.module, "_hf_hook"):
+        raise OffloadedWeight(str(slot))
+
+
+def refuse_flattened(root: nn.Module) -> None:
+    """Raises `ShardedWeight` if the tree holds FSDP1's wrapper, which saves by stored names."""
+    for path, module in root.named_modules():
+        if is_fsdp1(module):
+            raise ShardedWeight(f"what is in '{path}'" if path else "this FSDP model")
+
+
 def refuse_without_fan(slot: Slot) -> None:
     """Raises if the parameter has no shape yet, or no elements; shards may have none."""
     refuse_sharded(slot)
+    refuse_offloaded(slot)
     parameter = slot.parameter
     if is_lazy(parameter):
         raise LazyWeight(str(slot))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from equalized_lr.distributed import is_dtensor
-from equalized_lr.errors import AmbiguousState, NotAssignable, ParallelizeFirst
+from equalized_lr.errors import AmbiguousState, NotAssignable, ParallelizeFirst, WrappedOnTop
 from equalized_lr.holders import Slot, refuse_other_holder
 from equalized_lr.hook import scales_of, stored, stored_name
 from equalized_lr.memory import unscalable_kind
 
 METADATA = "equalized_lr"
 VERSION = 1
+
+# Set while `plain_state_dict` runs: what it has computed, by stored tensor; ties stay one tensor.
+effective_values: ContextVar[dict[Tensor, Tensor] | None] = ContextVar("effective", default=None)
 
 
 class EffectiveState(nn.Module):
@@ -50,11 +55,36 @@ class EffectiveState(nn.Module):
         raw.requires_grad_(param.requires_grad)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        before = len(destination)
         super()._save_to_state_dict(destination, prefix, keep_vars)
+        effective = effective_values.get()
+        if effective is not None:
+            added = list(islice(reversed(destination), len(destination) - before))
+            self._make_plain(destination, prefix, added[::-1], effective)
+            return
         metadata = getattr(destination, "_metadata", None)
         if metadata is not None:
             own = metadata.setdefault(prefix[:-1], {})
             own[METADATA] = {"version": VERSION, "scales": dict(scales_of(self))}
+
+    def _make_plain(
+        self, state: Any, prefix: str, keys: list[str], effective: dict[Tensor, Tensor]
+    ) -> None:
+        """Puts effective values under plain names in the place of this module's own entries."""
+        names = {prefix + stored_name(name): name for name in scales_of(self)}
+        for key, name in names.items():
+            if key not in keys:
+                where = f"'{name}' of this {type(self).__name__}"
+                raise WrappedOnTop(where, f"another reparametrization of '{stored_name(name)}'")
+        for key in keys:  # each goes and comes back, so that the order stays
+            value = state.pop(key)
+            if key not in names:
+                state[key] = value
+                continue
+            raw = stored(self, stored_name(names[key]))
+            if raw not in effective:
+                effective[raw] = raw.detach() * scales_of(self)[names[key]]
+            state[prefix + names[key]] = effective[raw]
 
     def _load_from_state_dict(
         self,

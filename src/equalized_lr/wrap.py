@@ -27,6 +27,7 @@ from equalized_lr.plan import (
 )
 from equalized_lr.refuse import (
     refuse_non_module,
+    refuse_offloaded,
     refuse_owned,
     refuse_sharded,
     refuse_unstorable,
@@ -154,6 +155,7 @@ def remove_equalized_lr(
     Raises:
         NotEqualized: nothing to remove.
         ShardedWeight: the model was sharded after it was equalized.
+        OffloadedWeight: accelerate has offloaded the weights.
         WrappedOnTop: something else was put on top of an equalized layer.
         TiedElsewhere: a layer outside of `module` shares one of the weights.
         EqualizedLRError: another subclass, where `optimizer` cannot be translated.
@@ -231,6 +233,7 @@ def _equalized_shares(root: nn.Module, name: str | None) -> list[Share]:
     for slot in (share.slots[0] for share in needs):
         refuse_sharded(slot)
         refuse_if_wrapped_on_top(slot.module, slot.name, str(slot))
+        refuse_offloaded(slot)
     shares = group(needs)
     if name is None:
         return shares

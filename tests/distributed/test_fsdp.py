@@ -2,14 +2,22 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP1
 from torch.distributed.fsdp import MixedPrecisionPolicy, ShardingStrategy, fully_shard
 from torch.distributed.tensor import DTensor
 
-from equalized_lr import cached, equalize_lr, errors, is_equalized, remove_equalized_lr
-from training import Net, alone, assert_as_alone, batches, build, train, values
+from equalized_lr import (
+    cached,
+    equalize_lr,
+    errors,
+    is_equalized,
+    plain_state_dict,
+    remove_equalized_lr,
+)
+from training import Net, alone, assert_as_alone, batches, build, train, values, whole
 
 
 def mesh():
@@ -160,6 +168,26 @@ def fsdp1(rank, strategy):
 def test_fsdp1(world, strategy):
     """FSDP1 with use_orig_params, in three strategies."""
     world.run(fsdp1, strategy)
+
+
+def plain_states(rank):
+    expected = plain_state_dict(build())
+    sharded = plain_state_dict(shard(build(), each_layer=True))
+    model = FSDP1(build(), use_orig_params=True, device_id=torch.device("cpu"))
+    for target in (model, nn.Sequential(model)):
+        with pytest.raises(errors.ShardedWeight, match="inner module within FSDP.summon"):
+            plain_state_dict(target)
+    with FSDP1.summon_full_params(model):
+        summoned = plain_state_dict(model.module)
+        for state in (sharded, summoned):
+            assert list(state) == list(expected)
+            for name, value in expected.items():
+                assert torch.equal(whole(state[name]), value), name
+
+
+def test_plain_state_dicts(world):
+    """Of FSDP2's shards, in shards; of what FSDP1 has flattened, when it is summoned."""
+    world.run(plain_states)
 
 
 def fsdp1_first(rank):
