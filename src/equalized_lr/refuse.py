@@ -76,12 +76,10 @@ def refuse_flattened(root: nn.Module) -> None:
 
 def refuse_without_fan(slot: Slot) -> None:
     """Raises if the parameter has no shape yet, or no elements; shards may have none."""
-    refuse_sharded(slot)
-    refuse_offloaded(slot)
     parameter = slot.parameter
     if is_lazy(parameter):
         raise LazyWeight(str(slot))
-    if parameter.numel() == 0:
+    if parameter.numel() == 0 and not is_held_by_fsdp(parameter):
         raise EmptyWeight(str(slot), parameter.shape)
 
 
@@ -94,6 +92,8 @@ def refuse_unstorable(slot: Slot) -> None:
 
 def refuse_unscalable(slot: Slot) -> None:
     """Raises if the parameter cannot be multiplied by c."""
+    refuse_sharded(slot)
+    refuse_offloaded(slot)
     kind = unscalable_kind(slot.parameter)
     if kind:
         raise UnsupportedWeight(str(slot), kind)

@@ -6,8 +6,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel as DDP
 
-from equalized_lr import equalize_lr, he_scales, remove_equalized_lr
-from equalized_lr.optim import LREQAdam, ScaledSteps, clip_grad_norm_, implicit
+from equalized_lr import equalize_lr, errors, he_scales, remove_equalized_lr
+from equalized_lr.optim import LREQAdam, ScaledSteps, clip_grad_norm_, implicit, init_
 from training import Net, batches, loss_of, whole
 
 ADAM = {"lr": 0.01, "eps": 1e-3}
@@ -66,6 +66,23 @@ def in_parallel(rank, name, how):
     expected = trained(MAKERS[name], batches())
     for value, other in zip(actual, expected, strict=True):
         torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5)
+
+
+def scales_of_shards(rank):
+    net, _ = plain()
+    expected = he_scales(net)
+    assert he_scales(shard(net)) == expected
+    optimizer = implicit(torch.optim.Adam, net, lr=0.01)
+    assert sorted({group["scale"] for group in optimizer.param_groups}) == sorted(
+        {1.0, *expected.values()}
+    )
+    with pytest.raises(errors.ShardedWeight):
+        init_(net)
+
+
+def test_constants_of_a_sharded_model(world):
+    """They are those of the whole weights; only drawing them anew is refused."""
+    world.run(scales_of_shards)
 
 
 @pytest.mark.parametrize("how", ["DDP", "FSDP2"])
