@@ -1,6 +1,8 @@
 """The public verbs on whole models: what is equalized, what is not, and how it comes back."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -321,3 +323,15 @@ def test_removal_by_name_leaves_the_rest():
     assert not is_equalized(layer, "weight_ih_l0")
     assert is_equalized(layer, "weight_hh_l0")
     assert layer(torch.randn(2, 1, 4))[0].shape == (2, 1, 4)
+
+
+def test_importing_brings_in_nothing_heavy():
+    """The compiler, sympy and torch.distributed's parts, which take seconds, are not imported."""
+    heavy = "'torch._dynamo', 'torch._inductor', 'torch.distributed.fsdp', 'sympy'"
+    code = f"import sys, equalized_lr; print([m for m in ({heavy}) if m in sys.modules])"
+    plain = code.replace("equalized_lr", "torch")
+    shown = [
+        subprocess.run([sys.executable, "-c", c], capture_output=True, text=True, check=True).stdout
+        for c in (code, plain)
+    ]
+    assert shown[0] == shown[1] == "[]\n"

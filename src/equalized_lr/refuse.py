@@ -39,7 +39,7 @@ def refuse_owned(slot: Slot) -> None:
 def _owner(module: nn.Module, name: str) -> str | None:
     if isinstance(module, torch.jit.ScriptModule):
         return "torch.jit.script"
-    if is_parametrized(module):
+    if "parametrizations" in module._modules and is_parametrized(module):
         on = ", ".join(f"'{key}'" for key in module.parametrizations)  # type: ignore[union-attr]
         return f"torch.nn.utils.parametrize (on {on})"
     if module._parameters.get(name) is not None:

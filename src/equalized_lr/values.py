@@ -38,9 +38,10 @@ def draw(plan: Plan, generator: torch.Generator | None) -> None:
     for share in plan.weights:
         _draw_normal(share.parameter, 1.0 / share.lr_mul, generator)
         for slot in share.slots:
-            padding = getattr(slot.module, "padding_idx", None)
-            if padding is not None and isinstance(slot.module, nn.Embedding | nn.EmbeddingBag):
-                share.parameter[padding] = 0.0
+            if isinstance(slot.module, nn.Embedding | nn.EmbeddingBag):
+                padding = slot.module.padding_idx
+                if padding is not None:
+                    share.parameter[padding] = 0.0
     for bias in [share.slots[0] for share in plan.biases] + plan.plain_biases:
         bias.parameter.zero_()
 

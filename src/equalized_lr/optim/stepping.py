@@ -18,7 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def not_compiled(function: F, *, recursive: bool = True) -> F:
     """Keeps torch.compile out of a function, for which it could only compile anew in each step."""
-    disable: Any = torch.compiler.disable
+    # As torch's optimizers do it: torch.compiler.disable would import the compiler here and now.
+    disable: Any = vars(torch)["_disable_dynamo"]
     return cast(F, disable(function, recursive=recursive))
 
 
@@ -31,13 +32,17 @@ def around_steps(optimizer: Optimizer, around: Callable[..., Any]) -> None:
     instance, as torch's schedulers do it, and copying is refused as long as there is a wrapper.
     """
     inner: Any = optimizer.step
-    around = not_compiled(around, recursive=False)  # the step in it may be
     function = getattr(inner, "__func__", None)  # none if a scheduler has wrapped it before
 
     @functools.wraps(inner)
     def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         bound = functools.partial(function, self) if function else inner
+        return run(bound, *args, **kwargs)
+
+    def run(bound: Step, *args: Any, **kwargs: Any) -> Any:
         return around(bound, *args, **kwargs)
+
+    run = not_compiled(run, recursive=False)  # the step in it may be
 
     def refuse() -> None:
         raise NotCopyable(type(optimizer).__name__)
