@@ -137,3 +137,11 @@ def test_progressive_gan_in_other_forms(tmp_path, form):
     report = run("progressive_gan.py", "--steps", 12, "--out", tmp_path, "--form", form, "--quiet")
     assert f"{form} form" in report
     assert number(report, "largest difference of the exported images") < 1e-4
+
+
+def test_growth(tmp_path):
+    """A few layers: all operations are timed, and the picture is there."""
+    rows = table_of(run("growth.py", "--layers", 20, 40, "--out", tmp_path))
+    assert list(rows) == ["layers", "---", "20", "40"]
+    assert all(float(cell) > 0 for cell in rows["40"][1:])
+    assert (tmp_path / "growth.png").stat().st_size > 1000
