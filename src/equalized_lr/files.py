@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import tempfile
 import zipfile
@@ -135,8 +136,6 @@ def _dump(tensors: Mapping[str, Tensor], suffix: str, file: Any) -> None:
 
 
 def _package(name: str) -> ModuleType:
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError:

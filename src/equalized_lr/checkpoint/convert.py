@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -178,9 +179,11 @@ def _tensor(key: object, value: Any) -> Tensor:
         raise NotAStateDict(f"a dict with the key {key!r}", [])
     if isinstance(value, Tensor):
         return value
-    if type(value).__module__ == "numpy" or hasattr(value, "__array_interface__"):
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
         try:
-            return torch.from_numpy(value.reshape(value.shape).copy())
-        except (TypeError, ValueError, RuntimeError, AttributeError):
+            native = value.dtype.newbyteorder("=")
+            return torch.from_numpy(numpy.array(value, dtype=native, order="C"))
+        except (TypeError, ValueError, RuntimeError):
             raise NotAStateDict(f"a dict whose '{key}' is no array of numbers", []) from None
     raise NotAStateDict(f"a dict whose '{key}' is a {type(value).__name__}", [])

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from equalized_lr.checkpoint.rows import Facts, Family, Row, pattern
+from equalized_lr.checkpoint.rows import Facts, Family, Row, pattern, split_name
 from equalized_lr.errors import AmbiguousState, UnfitTensor, UnknownKeys
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -170,8 +170,8 @@ class Reading:
 @cache
 def _expressions(row: Row, prefix: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """The patterns of a row's stored keys and of its plain names."""
-    path, _, name = row.keys.rpartition(".")
-    own = pattern(path + "." if path else "").replace(r"(?:\d+)", r"(?P<number>\d+)", 1)
+    path, name = split_name(row.keys)
+    own = pattern(path).replace(r"(?:\d+)", r"(?P<number>\d+)", 1)
     path, name = pattern(prefix) + own, pattern(name)
     if row.keys.startswith("**"):
         path, name = r"(?:.*\.)?", row.keys[2:] or r"[^.]*"

@@ -171,6 +171,17 @@ def pattern(keys: str) -> str:
     return re.sub(r"\*\*|[.#]", lambda m: {".": r"\.", "#": r"(?:\d+)", "**": ".*"}[m[0]], keys)
 
 
+def split_name(keys: str) -> tuple[str, str]:
+    """The path, with its last dot, and the name of a row's keys; a dot in brackets is no end."""
+    ends = [
+        position + 1
+        for position, sign in enumerate(keys)
+        if sign == "." and keys.count("(", 0, position) == keys.count(")", 0, position)
+    ]
+    end = ends[-1] if ends else 0
+    return keys[:end], keys[end:]
+
+
 def by_names(signs: Mapping[str, str]) -> Callable[[Mapping[str, Tensor], bool], str | None]:
     """Picks the table whose sign is in a key, if there is one such table and no other."""
     patterns = {table: re.compile(pattern(sign)) for table, sign in signs.items()}
