@@ -65,7 +65,10 @@ def _read_npz(path: Path) -> Any:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no .npz archive")
     with _package("numpy").load(path, allow_pickle=False) as archive:
-        return {key: archive[key] for key in archive.files}
+        arrays = {key: archive[key] for key in archive.files}
+    if not all(map(_is_array, arrays.values())):
+        raise ValueError("it holds something else than arrays")
+    return arrays
 
 
 def entries(content: Any) -> dict[str, Mapping[str, Any]]:

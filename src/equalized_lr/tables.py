@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equalized_lr.checkpoint.engine import Step
 
-WIDTHS = (38, 18)
+WIDTHS = (36, 14)
 
 
 def steps_table(steps: Sequence[Step], *, back: bool) -> str:
@@ -44,7 +44,7 @@ def _factor(step: Step, back: bool) -> str:
 
 
 def _shape(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "number"
+    return "x".join(map(str, shape)) or "number"
 
 
 def _short(text: str, width: int) -> str:

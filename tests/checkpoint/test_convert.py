@@ -59,7 +59,7 @@ def test_the_way_back(network):
 @each_network
 def test_no_other_family_takes_it_in_silence(network):
     """Under a wrong name a network is refused, and the right one is proposed."""
-    family, facts, state = stored(network)
+    family, _, state = stored(network)
     assert family in guess(state)
     others = set(families()) - {"imaginaire", "ot-vae"} - SAME.get(network, {family})
     for other in sorted(others):
@@ -109,16 +109,15 @@ def test_round_trips_are_two_roundings_otherwise(seed, gain, lr_mul, network):
 
 def test_a_forgotten_fact_is_seen():
     """Negative control: another gain on the way back gives other numbers."""
-    family, facts, state = stored("gan-zoo")
-    again = from_plain(to_plain(state, family), family, gain=1.0)
-    with pytest.raises(AssertionError):
-        for key, value in state.items():
-            assert_ulps(again[key], value, 2)
+    state = {"decisionLayer.module.weight": torch.randn(1, 5)}
+    again = from_plain(to_plain(state, "gan-zoo"), "gan-zoo", gain=1.0)
+    with pytest.raises(AssertionError, match="ulps apart"):
+        assert_ulps(*(d["decisionLayer.module.weight"] for d in (again, state)), 2)
 
 
 def test_what_is_given_stays_as_it_is():
     """The argument is not changed, and nothing that is scaled shares its memory."""
-    family, facts, state = stored("rosinality-stylegan2")
+    family, _, state = stored("rosinality-stylegan2")
     before = copy.deepcopy(state)
     plain = to_plain(state, family)
     from_plain(plain, family)
@@ -131,7 +130,7 @@ def test_what_is_given_stays_as_it_is():
 def test_parameters_become_tensors():
     """Parameters, as `state_dict(keep_vars=True)` has them, give tensors without gradients."""
     state = {"style.1.weight": torch.nn.Parameter(torch.ones(4, 4))}
-    plain = to_plain(state, "basicsr" if "style_mlp" in state else "rosinality-stylegan2")
+    plain = to_plain(state, "rosinality-stylegan2")
     assert not plain["style.1.weight"].requires_grad
 
 

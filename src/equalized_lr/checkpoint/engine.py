@@ -89,6 +89,8 @@ class Reading:
             shape = tuple(self.tensors[dotted].shape)
             matches = [match for row in self.rows if (match := self._match(row, dotted))]
             fitting = [m for m in matches if m.row.fits(self._stored_shape(m.row, shape))]
+            if len(matches) > 1 and not self.back:  # a name that is known is not just anything
+                fitting = [m for m in fitting if m.row.keys != "**"]
             if fitting:
                 step = self._step(fitting[0], key, dotted)
                 if step.name in named:

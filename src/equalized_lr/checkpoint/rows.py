@@ -127,7 +127,10 @@ class Row:
     @property
     def axes(self) -> tuple[int, ...]:
         """The numbers of axes that such a tensor can have; () for any."""
-        return self.ndim or ((len(self.order),) if self.order else ())
+        if self.ndim or self.order:
+            return self.ndim or (len(self.order),)
+        has_fan = self.scale and self.scale.fan and not self.scale.beside
+        return (2, 3, 4, 5) if has_fan else ()
 
     def stored_shape(self, plain: Shape) -> tuple[int, ...]:
         """The shape in the file of a plain tensor."""

@@ -37,7 +37,7 @@ GAN_ZOO = Family(
     {
         "": (
             Row(f"{LAYER}.weight", output, "layer"),
-            Row(f"{LAYER}.bias", output_bias, "bias, c of its layer"),
+            Row(f"{LAYER}.bias", output_bias, "bias, times c"),
             Row("mapping.FC.#(.module)?.weight", Scale("gain", out_in, "lr_mul"), "mapping"),
             Row(
                 "mapping.FC.#(.module)?.bias",

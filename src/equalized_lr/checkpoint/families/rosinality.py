@@ -32,7 +32,7 @@ ROSINALITY_STYLEGAN = Family(
         "": (
             Row("progression.#.conv(1|2)?(.#)?.conv.weight", hooked, "kernel", stored=ORIG),
             Row("progression.#.conv(1|2)?(.#)?.conv.bias", why="bias"),
-            Row("progression.#.conv1.0.weight", Scale("gain", in_out), "fused up-convolution"),
+            Row("progression.#.conv1.0.weight", Scale("gain", in_out), "fused up-conv."),
             Row("progression.#.conv2.1.weight", hooked, "fused down-conv."),
             Row("progression.#.(conv1.0|conv2.1).bias", why="bias"),
             Row("progression.#.(conv1.1|conv1.2|conv2.0).(weight|weight_flip)", why="blur kernel"),

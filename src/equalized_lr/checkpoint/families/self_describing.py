@@ -19,7 +19,7 @@ IMAGINAIRE = Family(
             Row(
                 "**weight_orig",
                 weight,
-                "below spectral norm",
+                "spectral norm too",
                 stored="{path}weight_ori",
                 ndim=NDIM,
                 only="weight_u",
@@ -32,7 +32,7 @@ IMAGINAIRE = Family(
                 stored=ORI,
                 beside_weight=True,
             ),
-            Row("**", why="no constant beside it"),
+            Row("**", why="not equalized"),
         )
     },
     facts={"lr_mul": 1.0},
@@ -57,7 +57,7 @@ OT_VAE = Family(
                 stored="{path}parametrizations.{name}.original",
                 beside_weight=True,
             ),
-            Row("**", why="not parametrized"),
+            Row("**", why="not equalized"),
         )
     },
     facts={"gain": 1.0, "lr_mul": 1.0},
