@@ -34,10 +34,25 @@ EXAMPLES = {
     errors.NotAssignable: ("weight", "a Tensor"),
     errors.NotConvertible: ("Linear", "torch.jit.script"),
     errors.AmbiguousState: ("0.weight", "0.weight_orig"),
+    errors.ForeignState: ("0.weight_orig", "0.weight"),
+    errors.UnknownVersion: ("this Linear", 2, 1),
+    errors.UnknownFamily: ("stylegan4", ["pggan", "stylegan"]),
+    errors.UnknownFact: ("gain", "basicsr", ["lr_mul"]),
+    errors.UnknownKeys: ("basicsr", [("a.weight", (3, 4))], ["stylegan"]),
+    errors.UnfitTensor: ("a.weight", (3, 4), "has 2 axes", "5 axes"),
+    errors.UnscalableValues: ("a.weight", 0.001, "torch.float16", True),
+    errors.Undecided: ("alae", "form", ["explicit", "implicit"]),
+    errors.NotAStateDict: ("a list", ["g", "d"]),
+    errors.UnreadableFile: ("a.pt", "EOFError: Ran out of input"),
+    errors.UnsafeFile: ("a.pt", "it is a pickle of whole networks, with their code"),
+    errors.UnwritableFile: ("a.pt", "No space left on device"),
+    errors.MissingPackage: ("safetensors",),
+    errors.NoSuchEntry: ("g", {"g_ema": 3}),
 }
 CURES = (
     "Pass", "expected", "Name", "Give", "To change", "Run", "Leave", "Equalize", "Call", "call",
     "Remove", "Rename", "Tie", "Untie", "Ask", "Keep", "Assign", "Delete",
+    "Convert", "Load", "remove those",
 )  # fmt: skip
 
 

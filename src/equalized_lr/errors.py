@@ -368,16 +368,6 @@ class NotCopyable(EqualizedLRError, RuntimeError):
         )
 
 
-class MissingState(EqualizedLRError, RuntimeError):
-    """A state_dict has a weight in neither of its two forms."""
-
-    def __init__(self, plain: str, stored: str) -> None:
-        super().__init__(
-            f"neither '{stored}' (stored) nor '{plain}' (effective) is in the state_dict. "
-            "Give one of the two, or load with strict=False."
-        )
-
-
 class ForeignState(EqualizedLRError, RuntimeError):
     """A stored weight was saved by code that does not say with which constant."""
 

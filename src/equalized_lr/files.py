@@ -64,7 +64,7 @@ def _read_safetensors(path: Path) -> Any:
 def _read_npz(path: Path) -> Any:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no .npz archive")
-    with _package("numpy").load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, _package("numpy").load(file, allow_pickle=False) as archive:
         arrays = {key: archive[key] for key in archive.files}
     if not all(map(_is_array, arrays.values())):
         raise ValueError("it holds something else than arrays")

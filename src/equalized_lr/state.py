@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from equalized_lr.distributed import is_dtensor
 from equalized_lr.errors import (
     AmbiguousState,
     ForeignState,
-    MissingState,
     NotAssignable,
     ParallelizeFirst,
     UnknownVersion,
@@ -68,7 +67,7 @@ class EffectiveState(nn.Module):
         *rest: Any,
     ) -> None:
         # What was saved is the function: numbers stored under another constant are converted.
-        strict, *_, errors = rest
+        _, missing, _, errors = rest
         here, own = scales_of(self), local_metadata.get(METADATA)
         if own is not None and not 1 <= own["version"] <= VERSION:
             where = f"'{prefix[:-1]}'" if prefix else f"this {type(self).__name__}"
@@ -97,9 +96,31 @@ class EffectiveState(nn.Module):
                         errors.append(str(Unscalable(f"'{given[0]}'", divisor, str(dtype))))
                         return
                 state_dict[raw if name in here else plain] = value
-            elif strict and name in here:
-                errors.append(str(MissingState(plain, raw)))
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+        either = {prefix + stored_name(name): prefix + name for name in here}
+        missing[:] = [EitherKey(key, either[key]) if key in either else key for key in missing]
+
+
+class EitherKey(str):
+    """A missing key that torch's strict error shows in both of its forms, and that is the first.
+
+    Whether loading is strict is not known where a layer loads, so it cannot say so by an error.
+    """
+
+    __slots__ = ("plain",)
+    plain: str
+
+    def __new__(cls, stored: str, plain: str) -> Self:
+        """The stored key, which knows the plain one."""
+        key = super().__new__(cls, stored)
+        key.plain = plain
+        return key
+
+    def __format__(self, spec: str) -> str:
+        return super().__format__(spec) if spec else f'{self!s}" or "{self.plain}'
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return str, (str(self),)
 
 
 def _divided(value: Tensor, divisor: float, dtype: torch.dtype) -> Tensor:
