@@ -47,6 +47,18 @@ def test_what_is_written_is_read(tmp_path, suffix):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_rights_of_what_is_written(tmp_path):
+    """The file has the rights of any new file, not those of a temporary one."""
+    (tmp_path / "other").touch()
+    assert written(tmp_path).stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_arrays_with_odd_names(tmp_path):
+    """Names that are arguments of numpy's own function are names all the same."""
+    state = {"file": torch.ones(2), "allow_pickle": torch.zeros(1), "4x4/Conv/bias": torch.ones(3)}
+    assert list(files.read(written(tmp_path, ".npz", state))) == list(state)
+
+
 def test_safetensors_of_ties_and_strides(tmp_path):
     """The format knows neither ties nor strides: each tensor is written by itself."""
     tied = {"a": STATE["a.weight"], "b": STATE["a.weight"], "c": STATE["a.weight"].T}

@@ -116,6 +116,7 @@ def write(tensors: Mapping[str, Tensor], path: Path) -> None:
             _dump(tensors, path.suffix, file)
             file.flush()
             os.fsync(file.fileno())
+            _open_to_others(name)
         Path(name).replace(path)
     except MissingPackage:
         raise
@@ -126,10 +127,21 @@ def write(tensors: Mapping[str, Tensor], path: Path) -> None:
             Path(name).unlink()
 
 
+def _open_to_others(name: str) -> None:
+    """Gives a temporary file, which is its owner's alone, the rights of an ordinary new file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    Path(name).chmod(0o666 & ~mask)
+
+
 def _dump(tensors: Mapping[str, Tensor], suffix: str, file: Any) -> None:
     if suffix == ".npz":
+        numpy = _package("numpy")
         arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
-        _package("numpy").savez(file, allow_pickle=False, **arrays)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for key, array in arrays.items():
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                    numpy.lib.format.write_array(member, array, allow_pickle=False)
     elif suffix == ".safetensors":
         # The format knows no ties: each tensor is written by itself.
         apart = {key: tensor.clone().contiguous() for key, tensor in tensors.items()}

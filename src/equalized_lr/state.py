@@ -69,9 +69,9 @@ class EffectiveState(nn.Module):
         # What was saved is the function: numbers stored under another constant are converted.
         _, missing, _, errors = rest
         here, own = scales_of(self), local_metadata.get(METADATA)
-        if own is not None and not 1 <= own["version"] <= VERSION:
+        if own is not None and own.get("version") not in range(1, VERSION + 1):
             where = f"'{prefix[:-1]}'" if prefix else f"this {type(self).__name__}"
-            errors.append(str(UnknownVersion(where, own["version"], VERSION)))
+            errors.append(str(UnknownVersion(where, own.get("version"), VERSION)))
             return
         saved = {**here, **(own["scales"] if own else {})}
         for name, scale in saved.items():

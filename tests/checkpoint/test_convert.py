@@ -215,6 +215,8 @@ def test_refusals():
     refused(errors.UnfitTensor, flat, "basicsr", "has 2 axes, where this family has 5 axes")
     twice = {"4x4/Conv/bias": ones[0], "4x4.Conv/bias": ones[0]}
     refused(errors.AmbiguousState, twice, "pggan", "given twice")
+    both = {"a.weight": ones, "a.weight_ori": ones, "a.weight_scale": torch.tensor(1.0)}
+    refused(errors.AmbiguousState, both, "imaginaire", "given twice")
     half = {"style_mlp.1.weight": torch.full((4, 4), 6e4, dtype=torch.float16)}
     refused(errors.UnscalableValues, half, "basicsr", "does not fit into torch.float16", lr_mul=9)
 

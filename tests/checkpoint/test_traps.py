@@ -304,8 +304,9 @@ def test_alae_forms_in_between_are_refused(size):
     state = {"decode_block.1.conv_2.weight": size * normal(32, 32, 3, 3)}
     with pytest.raises(errors.Undecided, match="form='explicit' or 'implicit'"):
         to_plain(state, "alae")
-    with pytest.raises(errors.Undecided):
-        to_plain({"fc2.weight": normal(1, 8)}, "alae")
+    for silent in (normal(1, 8), torch.zeros(16, 16), torch.ones(16, 16, device="meta")):
+        with pytest.raises(errors.Undecided):
+            to_plain({"fc2.weight": silent}, "alae")
 
 
 def test_alae_on_the_way_back_needs_its_form():

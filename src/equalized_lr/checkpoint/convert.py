@@ -92,9 +92,8 @@ def explain(
     """What `to_plain` (or, with `back`, `from_plain`) does to each tensor, and why.
 
     Example:
-        >>> stored = {"noise.weight": torch.ones(1), "style.1.weight": torch.ones(4, 4)}
-        >>> for step in explain({"conv1." + k: v for k, v in stored.items() if "noise" in k}
-        ...                     | {"style.1.weight": torch.ones(4, 4)}, "rosinality-stylegan2"):
+        >>> stored = {"conv1.noise.weight": torch.ones(1), "style.1.weight": torch.ones(4, 4)}
+        >>> for step in explain(stored, "rosinality-stylegan2"):
         ...     print(step.key, step.scale, step.why)
         conv1.noise.weight None noise strength
         style.1.weight 0.005 mapping
