@@ -42,10 +42,25 @@ EXAMPLES = {
     errors.SchedulerAttached: ("StepLR",),
     errors.MixedPhases: ([1, 8],),
     errors.NotCopyable: ("RAdam",),
+    errors.ForeignState: ("0.weight_orig", "0.weight"),
+    errors.UnknownVersion: ("this Linear", 2, 1),
+    errors.UnknownFamily: ("stylegan4", ["pggan", "stylegan"]),
+    errors.UnknownFact: ("gain", "basicsr", ["lr_mul"]),
+    errors.UnknownKeys: ("basicsr", [("a.weight", (3, 4))], ["stylegan"]),
+    errors.UnfitTensor: ("a.weight", (3, 4), "has 2 axes", "5 axes"),
+    errors.UnscalableValues: ("a.weight", 0.001, "torch.float16", True),
+    errors.Undecided: ("alae", "form", ["explicit", "implicit"]),
+    errors.NotAStateDict: ("a list", ["g", "d"]),
+    errors.UnreadableFile: ("a.pt", "EOFError: Ran out of input"),
+    errors.UnsafeFile: ("a.pt", "it is a pickle of whole networks, with their code"),
+    errors.UnwritableFile: ("a.pt", "No space left on device"),
+    errors.MissingPackage: ("safetensors",),
+    errors.NoSuchEntry: ("g", {"g_ema": 3}),
 }
 CURES = (
     "Pass", "expected", "Name", "Give", "To change", "Run", "Leave", "Equalize", "Call", "call",
     "Remove", "Rename", "Tie", "Untie", "Ask", "Keep", "Assign", "Delete", "Use", "Put", "Build",
+    "Convert", "Load", "remove those",
 )  # fmt: skip
 
 

@@ -1,13 +1,19 @@
 """Values on their way in: assignment and state_dicts."""
 
+import pickle
+from pathlib import Path
+
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
-from assertions import Snapshot, assert_equal
+from assertions import Snapshot, assert_equal, assert_ulps
 from equalized_lr import equalize_lr, errors, he_scales, is_equalized
 
 C = 0.5  # of nn.Linear(8, n)
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @pytest.fixture
@@ -139,3 +145,168 @@ def test_tied_checkpoints():
     equalize_lr(net).load_state_dict(state)
     assert_equal(net.embed.weight, state["embed.weight"])
     assert he_scales(net) == {"embed.weight": C, "head.weight": C}
+
+
+def both(gain=None, **more):
+    """A layer with its own constants, filled with normal values."""
+    layer = equalize_lr(nn.Linear(8, 2), **({} if gain is None else {"gain": gain}), **more)
+    nn.init.normal_(layer.weight_orig)
+    return layer
+
+
+def test_missing_keys_name_both_forms(layer):
+    """A strict error says that either of the two keys would do; without strict nothing is said."""
+    net = nn.Sequential(layer)
+    with pytest.raises(RuntimeError, match=r'Missing key.*"0\.weight_orig" or "0\.weight"'):
+        net.load_state_dict({"0.bias": torch.ones(2)})
+    result = net.load_state_dict({"0.bias": torch.ones(2)}, strict=False)
+    assert result == (["0.weight_orig"], [])
+    assert str(result.missing_keys) == "['0.weight_orig']"
+    assert type(pickle.loads(pickle.dumps(result.missing_keys[0]))) is str
+    assert_equal(layer.bias, torch.ones(2))
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_mixtures_of_plain_and_own_keys(assign):
+    """One layer by its plain key, another by its own key under another gain, a third left out."""
+    net = nn.Sequential(*(both() for _ in range(3)))
+    plain, own, kept = nn.Linear(8, 2), both(gain=3.0), net[2].weight.clone()
+    state = nn.Sequential(nn.Linear(8, 2), own, nn.Linear(8, 2)).state_dict()
+    state |= {f"0.{key}": value for key, value in plain.state_dict().items()}
+    del state["2.weight"], state["2.bias"]
+    missing, unexpected = net.load_state_dict(state, strict=False, assign=assign)
+    assert (missing, unexpected) == (["2.weight_orig", "2.bias"], [])
+    assert_equal(net[0].weight, plain.weight)
+    assert_ulps(net[1].weight, own.weight, 2)
+    assert_equal(net[2].weight, kept)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("keep_vars", [False, True])
+def test_what_is_loaded_is_a_leaf(assign, keep_vars):
+    """Converted values carry no graph, and requires_grad stays as it was."""
+    layer, other = both(), both(gain=3.0)
+    layer.load_state_dict(other.state_dict(keep_vars=keep_vars), assign=assign)
+    assert layer.weight_orig.is_leaf
+    assert layer.weight_orig.requires_grad
+    assert_ulps(layer.weight, other.weight, 2)
+    other.weight_orig.data.zero_()
+    assert layer.weight.abs().sum() > 0
+
+
+def test_a_module_on_the_meta_device():
+    """Without memory of its own it takes plain tensors by assignment."""
+    plain = nn.Linear(8, 2)
+    with torch.device("meta"):
+        ghost = nn.Linear(8, 2)
+    equalize_lr(ghost).load_state_dict(plain.state_dict(), assign=True)
+    assert_equal(ghost.weight, plain.weight)
+
+
+def test_half_precision_checkpoints_are_rounded_once():
+    """A float16 checkpoint in a float32 layer is divided in float32, as exact as that can be."""
+    plain = nn.Linear(7, 2).half()
+    layer = equalize_lr(nn.Linear(7, 2))
+    layer.load_state_dict(plain.state_dict())
+    assert_ulps(layer.weight, plain.weight.float(), 2)
+
+
+def test_values_that_do_not_fit_are_refused():
+    """A stored weight that float16 cannot hold is an error, not an infinity."""
+    layer = equalize_lr(nn.Linear(8, 2).half(), gain=0.001)
+    before = layer.weight_orig.clone()
+    with pytest.raises(RuntimeError, match=r"'weight' divided by c .* does not fit into torch.fl"):
+        layer.load_state_dict({"weight": torch.full((2, 8), 60.0), "bias": torch.ones(2)})
+    assert_equal(layer.weight_orig, before)
+
+
+@pytest.mark.parametrize("version", [2, 0])
+def test_unknown_formats_are_refused(layer, version):
+    """A state_dict that a later version of this library wrote is not read by its old meaning."""
+    state = nn.Sequential(both()).state_dict()
+    state._metadata["0"]["equalized_lr"]["version"] = version
+    before = layer.weight_orig.clone()
+    with pytest.raises(RuntimeError, match=f"state_dict of '0' has format {version}, and this"):
+        nn.Sequential(layer).load_state_dict(state)
+    assert_equal(layer.weight_orig, before)
+
+
+class CommonHook(nn.Module):
+    """What other code bases leave in a file: `weight_orig`, and no word of a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight_orig = nn.Parameter(torch.randn(2, 8))
+        self.bias = nn.Parameter(torch.zeros(2))
+
+
+def test_stored_weights_of_other_code_are_refused(layer):
+    """`weight_orig`, signed by a module that is none of ours, may be in units of any constant."""
+    with pytest.raises(RuntimeError, match=r"'weight_orig' was saved by a module that is not equ"):
+        layer.load_state_dict(CommonHook().state_dict())
+    pruned = prune.identity(nn.Linear(8, 2), "weight")
+    with pytest.raises(RuntimeError, match="not equalized by this library"):
+        layer.load_state_dict(pruned.state_dict())
+
+
+def test_stored_weights_without_any_metadata_are_our_own(layer, tmp_path):
+    """A plain dict, as safetensors give it, says nothing: its numbers are in this layer's units."""
+    other = both()
+    safetensors.torch.save_file(other.state_dict(), tmp_path / "own.safetensors")
+    layer.load_state_dict(safetensors.torch.load_file(tmp_path / "own.safetensors"))
+    assert_equal(layer.weight_orig, other.weight_orig)
+
+
+def test_ties_by_assignment_are_as_in_a_plain_model():
+    """assign=True breaks ties in torch's models, and in equalized ones, too."""
+    twins = []
+    for equalize in (False, True):
+        net = nn.ModuleDict({"embed": nn.Embedding(5, 8), "head": nn.Linear(8, 5, bias=False)})
+        net.head.weight = net.embed.weight
+        twins.append(equalize_lr(net) if equalize else net)
+    state = {"embed.weight": torch.randn(5, 8), "head.weight": torch.randn(5, 8)}
+    for net in twins:
+        net.load_state_dict(state, assign=True)
+        assert_equal(net.embed.weight, state["embed.weight"])
+        assert_equal(net.head.weight, state["head.weight"])
+
+
+def test_odd_values_are_left_to_torch(layer):
+    """What is no tensor is reported by torch, under the name that the layer has for it."""
+    with pytest.raises(RuntimeError, match='"weight_orig", expected torch.Tensor'):
+        layer.load_state_dict({"weight": [1.0], "bias": torch.ones(2)})
+
+
+def version_1(seed=0):
+    """The model of tests/fixtures/version_1.pt, with other numbers and other constants."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 2), nn.LSTM(2, 2))
+    equalize_lr(net[2], gain=1.0 + seed, lr_mul=0.5)
+    return equalize_lr(net, mode="fan_in" if seed else "fan_out")
+
+
+def test_files_of_version_1_load_for_ever():
+    """The committed file gives the outputs committed with it, whatever constants are in force.
+
+    It was written, once, by the first version of this format, at the root of this project:
+
+        python -c "import sys; sys.path.insert(0, 'tests'); import test_state as t; t.write_1()"
+    """
+    file = torch.load(FIXTURES / "version_1.pt", weights_only=True)
+    for seed in (0, 3):
+        net = version_1(seed)
+        net.load_state_dict(file["state_dict"])
+        torch.testing.assert_close(net[:3](file["input"]), file["output"])
+        torch.testing.assert_close(net[3](file["output"])[0], file["recurrent"])
+    assert file["state_dict"]._metadata["0"]["equalized_lr"]["version"] == 1
+
+
+def write_1():
+    """Writes the fixture; kept as the record of how it was made."""
+    net, inputs = version_1(), torch.randn(1, 2, 4, 4)
+    for bias in (net[0].bias, net[2].bias_orig):
+        nn.init.normal_(bias)
+    output = net[:3](inputs).detach()
+    recurrent = net[3](output)[0].detach()
+    file = {"state_dict": net.state_dict(), "input": inputs, "output": output}
+    torch.save(file | {"recurrent": recurrent}, FIXTURES / "version_1.pt")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class EqualizedLRError(Exception):
@@ -377,4 +377,155 @@ class NotCopyable(EqualizedLRError, RuntimeError):
         super().__init__(
             f"a copy or pickle of this {kind} would lose what runs around its steps, and train "
             "differently. Build a second one in the same way, and load the state_dict into it."
+        )
+
+
+class ForeignState(EqualizedLRError, RuntimeError):
+    """A stored weight was saved by code that does not say with which constant."""
+
+    def __init__(self, stored: str, plain: str) -> None:
+        super().__init__(
+            f"'{stored}' was saved by a module that is not equalized by this library, so its "
+            "constant is not known. Convert the checkpoint with equalized_lr.checkpoint.to_plain, "
+            f"or give the effective weight as '{plain}'."
+        )
+
+
+class UnknownVersion(EqualizedLRError, RuntimeError):
+    """A state_dict was saved by a later version of this library."""
+
+    def __init__(self, where: str, version: object, known: int) -> None:
+        super().__init__(
+            f"the state_dict of {where} has format {version!r}, and this library knows formats up "
+            f"to {known}. Give it the plain_state_dict of that model, or install a newer version."
+        )
+
+
+class UnknownFamily(EqualizedLRError, ValueError):
+    """No rules are known for checkpoints of this code base."""
+
+    def __init__(self, name: object, known: Sequence[str]) -> None:
+        super().__init__(f"no family is called {name!r}. Name one of: {', '.join(known)}.")
+
+
+class UnknownFact(EqualizedLRError, TypeError):
+    """A fact was given that the rules of the family do not use."""
+
+    def __init__(self, name: str, family: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"'{name}' is no fact of {family} checkpoints, whose facts are: "
+            f"{', '.join(known) or 'none'}. Leave it out, or name another family."
+        )
+
+
+class UnknownKeys(EqualizedLRError, ValueError):
+    """A checkpoint has keys that its family does not have."""
+
+    def __init__(
+        self,
+        family: str,
+        keys: Sequence[tuple[str, Sequence[int]]],
+        likely: Sequence[str] = (),
+    ) -> None:
+        shown = ", ".join(f"'{key}' {tuple(shape)}" for key, shape in keys[:50])
+        more = f" and {len(keys) - 50} more" if len(keys) > 50 else ""
+        other = f"The names look like {' or '.join(likely)}: name that family. " if likely else ""
+        super().__init__(
+            f"{len(keys)} key(s) are not known in {family} checkpoints: {shown}{more}. {other}"
+            "Keys are not guessed: remove those that belong to something else."
+        )
+        self.keys = list(keys)
+
+
+class UnfitTensor(EqualizedLRError, ValueError):
+    """A tensor cannot be what its name says."""
+
+    def __init__(self, key: str, shape: Sequence[int], given: str, expected: str) -> None:
+        super().__init__(
+            f"'{key}' of shape {tuple(shape)} {given}, where this family has {expected}. "
+            "Name the family that the file comes from, and give the file as it was written."
+        )
+
+
+class UnscalableValues(EqualizedLRError, ValueError):
+    """The converted values would not fit into the tensor's dtype."""
+
+    def __init__(self, key: str, scale: float, dtype: str, divided: bool) -> None:
+        super().__init__(
+            f"'{key}' {'divided' if divided else 'multiplied'} by c = {scale:.3g} does not fit "
+            f"into {dtype}. Give it in float32."
+        )
+
+
+class Undecided(EqualizedLRError, ValueError):
+    """A file does not say which of several rules holds for it."""
+
+    def __init__(self, family: str, fact: str, choices: Sequence[str]) -> None:
+        super().__init__(
+            f"the tensors do not tell surely by which rule of {family} they are stored. "
+            f"Give {fact}={' or '.join(map(repr, choices))}."
+        )
+
+
+class NotAStateDict(EqualizedLRError, TypeError):
+    """Something else than tensors by name was given."""
+
+    def __init__(self, given: str, entries: Sequence[str]) -> None:
+        found = f" It holds: {', '.join(entries[:30])}." if entries else ""
+        super().__init__(
+            f"expected the state_dict of one network, tensors by name, got {given}.{found} "
+            "Pass the entry of one network, such as checkpoint['g_ema'], without its optimizer."
+        )
+
+
+class UnreadableFile(EqualizedLRError, ValueError):
+    """A file is missing, damaged, or of another kind than its name says."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} cannot be read: {reason}. "
+            "Give a .pt, .safetensors or .npz file that is there and complete."
+        )
+
+
+class UnsafeFile(EqualizedLRError, ValueError):
+    """Reading a file would mean to run code that is in it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} is not read, since that would run code from the file: {reason}. Load it in "
+            "the code base that it comes from, if you trust it, and save tensors alone there: "
+            "torch.save(network.state_dict(), 'network.pt')."
+        )
+
+
+class UnwritableFile(EqualizedLRError, ValueError):
+    """A file cannot be written."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} cannot be written, and nothing was: {reason}. "
+            "Give another name, or another format."
+        )
+
+
+class MissingPackage(EqualizedLRError, RuntimeError):
+    """A format needs a package that is not installed."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"this format needs the package {package}, which is not installed. "
+            f"Run pip install {package}, or give a .pt file."
+        )
+
+
+class NoSuchEntry(EqualizedLRError, ValueError):
+    """A file holds several networks, and none was named."""
+
+    def __init__(self, entry: str | None, found: Mapping[str, int]) -> None:
+        problem = "no entry was named" if entry is None else f"there is no entry '{entry}'"
+        listing = ", ".join(f"'{path}' ({count} keys)" for path, count in found.items())
+        super().__init__(
+            f"{problem}, and the file holds: {listing or 'no tensors by name'}. "
+            "Name one with --entry."
         )

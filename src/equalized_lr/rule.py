@@ -41,10 +41,10 @@ class Rule:
         if mode not in ("fan_in", "fan_out"):
             raise InvalidArgument("mode", mode, "'fan_in' or 'fan_out'")
         return cls(
-            gain=_named_gain(gain) if isinstance(gain, str) else _positive("gain", gain),
+            gain=_named_gain(gain) if isinstance(gain, str) else positive("gain", gain),
             mode=mode,
-            lr_mul=lr_mul if callable(lr_mul) else _positive("lr_mul", lr_mul),
-            fan=None if fan is None else _positive("fan", fan),
+            lr_mul=lr_mul if callable(lr_mul) else positive("lr_mul", lr_mul),
+            fan=None if fan is None else positive("fan", fan),
         )
 
     def scale(self, fan: Fan) -> float:
@@ -55,19 +55,20 @@ class Rule:
         (StyleGAN, appendix C) multiply it by lr_mul.
         """
         scale = self.gain / math.sqrt(self._connections(fan)) * self.multiplier(fan)
-        return _positive("c = gain / sqrt(fan) * lr_mul", scale)
+        return positive("c = gain / sqrt(fan) * lr_mul", scale)
 
     def multiplier(self, fan: Fan) -> float:
         """lr_mul for a weight with this fan."""
         if callable(self.lr_mul):
-            return _positive("lr_mul(fan)", self.lr_mul(self._connections(fan)))
+            return positive("lr_mul(fan)", self.lr_mul(self._connections(fan)))
         return self.lr_mul
 
     def _connections(self, fan: Fan) -> float:
-        return self.fan or _positive(self.mode, getattr(fan, self.mode))
+        return self.fan or positive(self.mode, getattr(fan, self.mode))
 
 
-def _positive(argument: str, value: SupportsFloat) -> float:
+def positive(argument: str, value: SupportsFloat) -> float:
+    """The number, or an `InvalidArgument` if it is not positive and finite."""
     expected = "a positive finite number"
     if isinstance(value, bool | str):
         raise InvalidArgument(argument, value, expected)

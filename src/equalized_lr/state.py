@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from equalized_lr.distributed import is_dtensor
-from equalized_lr.errors import AmbiguousState, NotAssignable, ParallelizeFirst, WrappedOnTop
+from equalized_lr.errors import (
+    AmbiguousState,
+    ForeignState,
+    NotAssignable,
+    ParallelizeFirst,
+    UnknownVersion,
+    Unscalable,
+    WrappedOnTop,
+)
 from equalized_lr.holders import Slot, refuse_other_holder
 from equalized_lr.hook import scales_of, stored, stored_name
 from equalized_lr.memory import unscalable_kind
@@ -94,16 +102,69 @@ class EffectiveState(nn.Module):
         *rest: Any,
     ) -> None:
         # What was saved is the function: numbers stored under another constant are converted.
-        here = scales_of(self)
-        saved = {**here, **local_metadata.get(METADATA, {}).get("scales", {})}
+        _, missing, _, errors = rest
+        here, own = scales_of(self), local_metadata.get(METADATA)
+        if own is not None and own.get("version") not in range(1, VERSION + 1):
+            where = f"'{prefix[:-1]}'" if prefix else f"this {type(self).__name__}"
+            errors.append(str(UnknownVersion(where, own.get("version"), VERSION)))
+            return
+        saved = {**here, **(own["scales"] if own else {})}
         for name, scale in saved.items():
             plain, raw = prefix + name, prefix + stored_name(name)
-            if plain in state_dict and raw in state_dict:
-                rest[-1].append(str(AmbiguousState(plain, raw)))
-                del state_dict[plain]
-            elif plain in state_dict or raw in state_dict:
-                key, factor = (raw, scale) if raw in state_dict else (plain, 1.0)
-                value, divisor = state_dict.pop(key), here.get(name, 1.0) / factor
-                own = raw if name in here else plain
-                state_dict[own] = value if divisor == 1.0 else value / divisor
+            given = [key for key in (raw, plain) if key in state_dict]
+            if len(given) == 2:
+                errors.append(str(AmbiguousState(plain, raw)))
+                return
+            if given == [raw] and own is None and "version" in local_metadata:
+                # torch's modules sign what they save, and this one did not sign as one of ours.
+                errors.append(str(ForeignState(raw, plain)))
+                return
+            if given:
+                value = state_dict.pop(given[0])
+                divisor = here.get(name, 1.0) / (scale if given == [raw] else 1.0)
+                if divisor != 1.0 and isinstance(value, Tensor) and not value.is_quantized:
+                    like = stored(self, name) if name in here else getattr(self, name, None)
+                    assign = local_metadata.get("assign_to_params_buffers")
+                    dtype = value.dtype if assign or like is None else like.dtype
+                    value, before = _divided(value, divisor, dtype), value
+                    if _has_overflowed(before, value):
+                        errors.append(str(Unscalable(f"'{given[0]}'", divisor, str(dtype))))
+                        return
+                state_dict[raw if name in here else plain] = value
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+        either = {prefix + stored_name(name): prefix + name for name in here}
+        missing[:] = [EitherKey(key, either[key]) if key in either else key for key in missing]
+
+
+class EitherKey(str):
+    """A missing key that torch's strict error shows in both of its forms, and that is the first.
+
+    Whether loading is strict is not known where a layer loads, so it cannot say so by an error.
+    """
+
+    __slots__ = ("plain",)
+    plain: str
+
+    def __new__(cls, stored: str, plain: str) -> Self:
+        """The stored key, which knows the plain one."""
+        key = super().__new__(cls, stored)
+        key.plain = plain
+        return key
+
+    def __format__(self, spec: str) -> str:
+        return super().__format__(spec) if spec else f'{self!s}" or "{self.plain}'
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return str, (str(self),)
+
+
+def _divided(value: Tensor, divisor: float, dtype: torch.dtype) -> Tensor:
+    """The quotient in this dtype, rounded once."""
+    wide = torch.promote_types(value.dtype, dtype)
+    return (value.detach().to(wide) / divisor).to(dtype)
+
+
+def _has_overflowed(before: Tensor, after: Tensor) -> bool:
+    if after.is_meta or after.layout is not torch.strided or is_dtensor(after):
+        return False
+    return not torch.equal(after.isfinite(), before.isfinite())

@@ -1,0 +1,40 @@
+"""The rule tables, one file for each source of code."""
+
+from equalized_lr.checkpoint.families.alae import ALAE
+from equalized_lr.checkpoint.families.genforce import GENFORCE
+from equalized_lr.checkpoint.families.mmgen import MMGEN
+from equalized_lr.checkpoint.families.nvidia import STYLEGAN2_ADA, STYLEGAN3
+from equalized_lr.checkpoint.families.progressive import GAN_ZOO, PRO_GAN_PTH
+from equalized_lr.checkpoint.families.rosinality import (
+    ROSINALITY_PROGRESSIVE,
+    ROSINALITY_STYLEGAN,
+)
+from equalized_lr.checkpoint.families.self_describing import IMAGINAIRE, OT_VAE
+from equalized_lr.checkpoint.families.stylegan2 import (
+    BASICSR,
+    ROSINALITY_STYLEGAN2,
+    STYLEGAN2_TORCH,
+)
+from equalized_lr.checkpoint.families.tensorflow import PGGAN, STYLEGAN
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        PGGAN,
+        STYLEGAN,
+        STYLEGAN2_ADA,
+        STYLEGAN3,
+        ROSINALITY_PROGRESSIVE,
+        ROSINALITY_STYLEGAN,
+        ROSINALITY_STYLEGAN2,
+        BASICSR,
+        STYLEGAN2_TORCH,
+        MMGEN,
+        PRO_GAN_PTH,
+        GAN_ZOO,
+        GENFORCE,
+        ALAE,
+        IMAGINAIRE,
+        OT_VAE,
+    )
+}

@@ -1,0 +1,197 @@
+"""What a rule table is made of: rows that say what a key means and how its tensor is scaled."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+Shape = Sequence[int]
+Facts = Mapping[str, float | str | None]
+
+
+# The connections into one response, from a stored shape. What comes first names the axes.
+def out_in(shape: Shape) -> int:
+    """(out, in, kernel): torch's linear layers and convolutions."""
+    return math.prod(shape[1:])
+
+
+def in_out(shape: Shape) -> int:
+    """(in, out, kernel): torch's transposed convolutions."""
+    return shape[0] * math.prod(shape[2:])
+
+
+def in_out_at_1x1(shape: Shape) -> int:
+    """(in, out, kernel) on an input of one pixel: each response has one tap."""
+    return shape[0]
+
+
+def one_out_in(shape: Shape) -> int:
+    """(1, out, in, kernel): a modulated convolution."""
+    return math.prod(shape[2:])
+
+
+def kernel_in_out(shape: Shape) -> int:
+    """(kernel, in, out): TensorFlow."""
+    return math.prod(shape[:-1])
+
+
+def kernel_out_in(shape: Shape) -> int:
+    """(kernel, out, in): TensorFlow's transposed convolutions."""
+    return math.prod(shape[:-2]) * shape[-1]
+
+
+def in_is_larger(shape: Shape) -> int:
+    """(out, in, kernel) or (in, out, kernel), where a decoder never widens."""
+    return max(shape[:2]) * math.prod(shape[2:])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """c = times * gain / sqrt(fan) * lr_mul.
+
+    Attributes:
+        gain: a number, or the name of the fact that holds it.
+        fan: how to count connections in the stored shape; None where there is no fan.
+        lr_mul: a number, or the name of a fact.
+        times: a number, for gains that are fractions of another.
+        beside: the sibling whose shape has the fan, where it is not the tensor's own.
+        saved: the sibling that holds c, where the file has it.
+    """
+
+    gain: float | str = 1.0
+    fan: Callable[[Shape], int] | None = None
+    lr_mul: float | str = 1.0
+    times: float = 1.0
+    beside: str = ""
+    saved: str = ""
+
+    def value(self, shape: Shape, facts: Facts) -> float:
+        """The constant c of a tensor; not finite where the shape has no fan."""
+        gain, lr_mul = (_number(x, facts) for x in (self.gain, self.lr_mul))
+        connections = 1 if self.fan is None else self.fan(shape)
+        return self.times * gain / math.sqrt(connections) * lr_mul if connections else math.inf
+
+
+def _number(number_or_fact: float | str, facts: Facts) -> float:
+    value = facts[number_or_fact] if isinstance(number_or_fact, str) else number_or_fact
+    assert isinstance(value, int | float)
+    return value
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of tensor of a family.
+
+    Attributes:
+        keys: a pattern of plain names. A dot is a dot, # a number, ** any path; (a|b) and ? are
+            those of regular expressions.
+        scale: what the stored tensor is multiplied by, or None if it is left alone.
+        why: in a few words, what it is, or why it is left alone.
+        stored: the name in the file, made of {path}, which ends in a dot, and {name}.
+        ndim: the numbers of axes that such a tensor can have; () for any.
+        kernel: the size of its kernel, if that tells it from another.
+        order: the stored axes, in the order in which the plain tensor has them.
+        flip: whether the plain kernel is mirrored; or the fact that names the resolution from
+            which on it is, the first number of the key.
+        unless: not for tensors that have this sibling.
+        only: for tensors that have this sibling.
+        beside_weight: on the way back, only where the weight beside it has two or more axes.
+        last: only for the largest first number among the keys that match.
+        dropped: not in the plain result, since the constants are in the weights.
+    """
+
+    keys: str
+    scale: Scale | None = None
+    why: str = ""
+    stored: str = "{path}{name}"
+    ndim: tuple[int, ...] = ()
+    kernel: int | None = None
+    order: tuple[int, ...] = ()
+    flip: bool | str = False
+    unless: str = ""
+    only: str = ""
+    beside_weight: bool = False
+    last: bool = False
+    dropped: bool = False
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether a stored tensor of this shape can be of this kind."""
+        if self.kernel is not None and any(size != self.kernel for size in shape[2:]):
+            return False
+        return not self.axes or len(shape) in self.axes
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The numbers of axes that such a tensor can have; () for any."""
+        if self.ndim or self.order:
+            return self.ndim or (len(self.order),)
+        has_fan = self.scale and self.scale.fan and not self.scale.beside
+        return (2, 3, 4, 5) if has_fan else ()
+
+    def stored_shape(self, plain: Shape) -> tuple[int, ...]:
+        """The shape in the file of a plain tensor."""
+        if len(self.order) != len(plain):
+            return tuple(plain)
+        return tuple(plain[self.order.index(axis)] for axis in range(len(plain)))
+
+
+def _only_table(state: Mapping[str, Tensor], plain: bool) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A code base, by the tables of its checkpoints.
+
+    Attributes:
+        name: as `families()` lists it.
+        source: where the rules were read.
+        tables: the rows, first match first; more than one table where architectures share names.
+        facts: what a file does not hold, with the code base's default.
+        prefix: what may stand before every key, as a pattern.
+        separator: what stands between the parts of a key.
+        variant: the name of the fact that picks the table, if there are several.
+        detect: picks the table from a state_dict (the flag says that it is a plain one), or
+            returns None if it cannot tell.
+    """
+
+    name: str
+    source: str
+    tables: Mapping[str, tuple[Row, ...]]
+    facts: Mapping[str, float] = field(default_factory=dict)
+    prefix: str = "(module.)?"
+    separator: str = "."
+    variant: str = ""
+    detect: Callable[[Mapping[str, Tensor], bool], str | None] = _only_table
+
+
+def pattern(keys: str) -> str:
+    """The regular expression of a row's keys."""
+    return re.sub(r"\*\*|[.#]", lambda m: {".": r"\.", "#": r"(?:\d+)", "**": ".*"}[m[0]], keys)
+
+
+def split_name(keys: str) -> tuple[str, str]:
+    """The path, with its last dot, and the name of a row's keys; a dot in brackets is no end."""
+    ends = [
+        position + 1
+        for position, sign in enumerate(keys)
+        if sign == "." and keys.count("(", 0, position) == keys.count(")", 0, position)
+    ]
+    end = ends[-1] if ends else 0
+    return keys[:end], keys[end:]
+
+
+def by_names(signs: Mapping[str, str]) -> Callable[[Mapping[str, Tensor], bool], str | None]:
+    """Picks the table whose sign is in a key, if there is one such table and no other."""
+    patterns = {table: re.compile(pattern(sign)) for table, sign in signs.items()}
+
+    def detect(state: Mapping[str, Tensor], plain: bool) -> str | None:
+        keys = [key.replace("/", ".") for key in state]
+        seen = [table for table, p in patterns.items() if any(map(p.search, keys))]
+        return seen[0] if len(seen) == 1 else None
+
+    return detect
