@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import SupportsFloat, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from equalized_lr.errors import FixedClass, InvalidArgument, NotEqualized
 from equalized_lr.holders import Slot, refuse_outside_holders
 from equalized_lr.hook import scales_of
 from equalized_lr.layer import attach, detach, refuse_if_wrapped_on_top
 from equalized_lr.memory import refuse_unwritable
-from equalized_lr.optim.handover import Handover, plan_handovers
+from equalized_lr.optim.handover import Optimizers, plan_handovers
 from equalized_lr.plan import (
     Plan,
     Share,
@@ -36,7 +34,6 @@ from equalized_lr.rule import SQRT2, Gain, LrMul, Rule
 from equalized_lr.values import bake, draw, keep, refuse_values
 
 M = TypeVar("M", bound=nn.Module)
-Optimizers = Optimizer | Sequence[Optimizer] | None
 
 
 def equalize_lr(
@@ -111,7 +108,7 @@ def equalize_lr(
     refuse_outside_holders([share.slots for share in plan.shares])
     if optimizer is not None and init != "keep":
         raise InvalidArgument("init", init, "'keep' where an optimizer is to go on")
-    handovers = _plan_handovers(optimizer, plan.shares, -1)
+    handovers = plan_handovers(optimizer, _constants(plan.shares), -1)
     _attach_all(plan.shares)
     if init == "normal":
         draw(plan, generator)
@@ -167,7 +164,7 @@ def remove_equalized_lr(
         raise NotEqualized(f"this {kind}" if name is None else f"'{name}' of this {kind}")
     refuse_unwritable(module, [share.slots[0] for share in shares])
     refuse_outside_holders([share.slots for share in shares])
-    handovers = _plan_handovers(optimizer, shares, 1)
+    handovers = plan_handovers(optimizer, _constants(shares), 1)
     for slot in (slot for share in shares for slot in share.slots):
         detach(slot.module, slot.name)
     bake(shares)
@@ -204,10 +201,8 @@ def _plan(module: nn.Module, name: str | None, rule: Rule, where: Where | None) 
     return plan_parameter(module, rule, name)
 
 
-def _plan_handovers(optimizer: Optimizers, shares: list[Share], direction: int) -> list[Handover]:
-    given = [optimizer] if isinstance(optimizer, Optimizer) else optimizer or ()
-    constants: dict[Tensor, float] = {share.parameter: share.scale for share in shares}
-    return plan_handovers(given, constants, direction)
+def _constants(shares: list[Share]) -> dict[Tensor, float]:
+    return {share.parameter: share.scale for share in shares}
 
 
 def _attach_all(shares: list[Share]) -> None:

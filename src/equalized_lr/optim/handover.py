@@ -29,6 +29,8 @@ from equalized_lr.optim.radam import switch_early_steps
 from equalized_lr.optim.scaled_steps import ScaledSteps, scaled_steps_of
 from equalized_lr.optim.table import Row, row_of, times_power, without_constant_translation
 
+Optimizers = Optimizer | Sequence[Optimizer] | None
+
 
 @dataclass(frozen=True)
 class Handover:
@@ -77,7 +79,7 @@ class Handover:
 
 
 def plan_handovers(
-    optimizers: Sequence[Optimizer], constants: Mapping[Tensor, float], direction: int
+    given: Optimizers, constants: Mapping[Tensor, float], direction: int
 ) -> list[Handover]:
     """Those of all optimizers that hold one of the parameters; all faults are found here.
 
@@ -89,6 +91,7 @@ def plan_handovers(
         SchedulerAttached: a scheduler goes by the groups as they are.
         Unscalable: its state would not fit into its dtype.
     """
+    optimizers = [given] if isinstance(given, Optimizer) else given or ()
     handovers = []
     for optimizer in optimizers:
         if not isinstance(optimizer, Optimizer):

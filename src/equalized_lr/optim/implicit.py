@@ -72,7 +72,7 @@ def implicit(
         group.setdefault("scale", 1.0)
     held = {p for group in optimizer.param_groups for p in group["params"]}
     if held.intersection(constants):
-        for handover in plan_handovers([optimizer], constants, 1):
+        for handover in plan_handovers(optimizer, constants, 1):
             handover.apply()
     return optimizer
 
