@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
-from torch.fx import _symbolic_trace
+from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
 from equalized_lr.errors import HookLost
 from equalized_lr.window import Window, current_cache
@@ -161,14 +161,14 @@ def reader(name: str) -> Callable[[nn.Module], Tensor]:
         if hook is None:
             raise HookLost(type(module).__name__)
         scale: float = hook.scales[name]
-        if _symbolic_trace._is_fx_tracing_flag:
-            # torch.fx sees what is looked up with getattr, and takes the rest as constant.
-            return cast(Tensor, getattr(module, key) * scale)
         raw: Tensor | None = module._parameters.get(key)
         if raw is None:
             raw = stored(module, key)
         if is_dynamo_compiling():
             return raw * scale
+        if is_fx_symbolic_tracing():
+            # torch.fx sees what is looked up with getattr, and takes the rest as constant.
+            return cast(Tensor, getattr(module, key) * scale)
         # See Note [A window is a frame]; one look only, as another thread may close it meanwhile.
         held = current_cache() or hook.window
         return raw * scale if held is None else held.read(name, raw, scale)
