@@ -6,6 +6,7 @@
 """
 
 from equalized_lr import errors
+from equalized_lr.diagnostics import describe
 from equalized_lr.fan import Fan, fans
 from equalized_lr.hook import EqualizedLR
 from equalized_lr.plain import plain_state_dict
@@ -19,6 +20,7 @@ __all__ = [
     "EqualizedLR",
     "Fan",
     "cached",
+    "describe",
     "equalize_lr",
     "errors",
     "fans",

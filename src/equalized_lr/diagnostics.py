@@ -1,0 +1,191 @@
+"""`describe`: every weight of a model, its fan, its constant, its spread, and what looks odd."""
+
+from __future__ import annotations
+
+import html
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from equalized_lr.distributed import is_dtensor
+from equalized_lr.fan import fans
+from equalized_lr.hook import plain_names, scales_of, stored, stored_name
+from equalized_lr.plan import bias_of
+from equalized_lr.refuse import refuse_non_module
+from equalized_lr.scales import he_scales
+
+FAR = 3.0  # how many times as large or small counts as far
+HEADS = ("weight", "layer", "shape", "fan", "c", "stored std", "std", "note")
+
+
+class Line(NamedTuple):
+    """One weight.
+
+    Attributes:
+        name: its plain qualified name.
+        layer: the class of its layer.
+        shape: its shape.
+        fan: the connections into one response, if `fans` knows them.
+        scale: the constant c, in force or as it would be; None for a weight that is left alone.
+        equalized: whether the layer computes it from a stored weight.
+        stored_std: the standard deviation of w, if there are values.
+        std: that of the effective weight.
+        note: why it is left alone, or what a practitioner would want to know.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    fan: float | None
+    scale: float | None
+    equalized: bool
+    stored_std: float | None
+    std: float | None
+    note: str
+
+
+class Description(Sequence[Line]):
+    """The lines of `describe`: rows for programs, a table in a terminal and in a notebook."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = list(lines)
+
+    def __getitem__(self, index: int) -> Line:  # type: ignore[override]
+        return self._lines[index]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __repr__(self) -> str:
+        cells = [HEADS, *map(_cells, self._lines)]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(HEADS))]
+        rows = (zip(row, widths, strict=True) for row in cells)
+        return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in row).rstrip() for row in rows)
+
+    def _repr_html_(self) -> str:
+        rows = [[html.escape(cell) for cell in _cells(line)] for line in self._lines]
+        head = "".join(f"<th>{cell}</th>" for cell in HEADS)
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def describe(module: nn.Module, *, scales: Mapping[str, float] | None = None) -> Description:
+    """Lists the weights of a model: which are equalized, by how much, and how they are spread.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(200, 50), nn.LayerNorm(50), nn.Linear(50, 2))
+        >>> with torch.no_grad():
+        ...     _ = equalize_lr(net[0]).weight_orig.copy_(torch.eye(50, 200))
+        ...     _ = net[2].weight.fill_(0.5)
+        >>> describe(net)
+        weight    layer      shape   fan  c    stored std  std      note
+        0.weight  Linear     50x200  200  0.1  0.0705      0.00705  stored std far from 1
+        1.weight  LayerNorm  50      -    -    -           0        left alone: no known fan
+        2.weight  Linear     2x50    50   0.2  0           0        plain; all values are equal
+
+    Args:
+        module: plain, equalized or mixed, on any device; on the meta device the spreads are empty.
+        scales: for plain weights, the c that they have in the implicit form; `he_scales(module)`
+            if left out.
+
+    Returns:
+        One line for each parameter that is called a weight, and for each that is equalized. A
+        sequence, with a table in a terminal and in a notebook.
+
+    Raises:
+        EqualizedLRError: as `he_scales`.
+    """
+    refuse_non_module(module)
+    found = he_scales(module) if scales is None else scales
+    return Description(_noted(list(_lines(module, found))))
+
+
+def _lines(module: nn.Module, scales: Mapping[str, float]) -> Iterator[Line]:
+    for path, layer in module.named_modules():
+        in_force, known = scales_of(layer), fans(layer)
+        for name in plain_names(layer):
+            if "weight" not in name and name not in in_force:
+                continue
+            tensor = layer._parameters.get(name)
+            if name in in_force:
+                tensor = stored(layer, stored_name(name))
+            if tensor is None:
+                continue
+            full = f"{path}.{name}" if path else name
+            scale = in_force.get(name, scales.get(full))
+            std = _std(tensor)
+            plain, raw = std, None if std is None or scale is None else std / scale
+            if name in in_force:
+                plain, raw = (None if std is None else std * in_force[name]), std
+            bias = bias_of(layer, name) if name in known else None
+            lr_mul = in_force.get(bias, 1.0) if bias else 1.0
+            yield Line(
+                name=full,
+                layer=type(layer).__name__,
+                shape=() if is_lazy(tensor) else tuple(tensor.shape),
+                fan=known[name].fan_in if name in known else None,
+                scale=scale,
+                equalized=name in in_force,
+                stored_std=raw,
+                std=plain,
+                note=_note(name in in_force, scale, raw, lr_mul, name),
+            )
+
+
+def _std(tensor: Tensor) -> float | None:
+    if is_lazy(tensor) or tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()):
+        return None
+    if tensor.layout is not torch.strided or tensor.numel() < 2:
+        return None
+    values = tensor.detach()
+    if is_dtensor(values):
+        values = values.full_tensor()  # type: ignore[attr-defined]
+    return float(values.to(torch.complex64 if values.is_complex() else torch.float32).std())
+
+
+def _note(equalized: bool, scale: float | None, std: float | None, lr_mul: float, name: str) -> str:
+    if scale is None:
+        return "left alone: no known fan"
+    notes = [] if equalized else ["plain"]
+    if std is not None and "weight" in name:
+        if not math.isfinite(std):
+            notes.append("not finite")
+        elif std == 0:
+            notes.append("all values are equal")
+        elif not 1 / FAR < std * lr_mul < FAR:
+            far = "1" if lr_mul == 1 else f"{1 / lr_mul:.3g}"
+            notes.append(f"stored std far from {far}")
+    return "; ".join(notes)
+
+
+def _noted(lines: list[Line]) -> list[Line]:
+    """Adds what only a comparison of all lines can tell: a constant far from the others'."""
+    gains = [_gain(line) for line in lines]
+    known = [gain for gain in gains if gain is not None]
+    usual = statistics.median(known) if known else 1.0
+    noted = []
+    for line, gain in zip(lines, gains, strict=True):
+        if gain is not None and not 1 / FAR < gain / usual < FAR:
+            more = f"gain * lr_mul is {gain:.3g}, of most layers {usual:.3g}"
+            noted.append(line._replace(note="; ".join(filter(None, (line.note, more)))))
+        else:
+            noted.append(line)
+    return noted
+
+
+def _gain(line: Line) -> float | None:
+    if line.scale is None or line.fan is None:
+        return None
+    return line.scale * math.sqrt(line.fan)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    shape = "x".join(map(str, line.shape)) or "-"
+    numbers = (line.fan, line.scale, line.stored_std, line.std)
+    fan, scale, stored_std, std = ("-" if n is None else f"{n:.3g}" for n in numbers)
+    return line.name, line.layer, shape, fan, scale, stored_std, std, line.note
