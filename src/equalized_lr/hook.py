@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.fx import _symbolic_trace
+from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
 from equalized_lr.errors import HookLost
 from equalized_lr.window import Window, current_cache
@@ -119,13 +119,11 @@ def read(module: nn.Module, name: str) -> Tensor:
     """The effective weight c * w, as it is now."""
     hook = hook_of(module)
     scale = hook.scales[name]
-    if (
-        _symbolic_trace._is_fx_tracing_flag
-    ):  # which sees what is looked up with getattr, and takes the rest as constant
+    if torch.compiler.is_dynamo_compiling():
+        return stored(module, name) * scale
+    if is_fx_symbolic_tracing():  # which sees only what is looked up with getattr
         return cast(Tensor, getattr(module, stored_name(name)) * scale)
     raw = stored(module, name)
-    if torch.compiler.is_dynamo_compiling():
-        return raw * scale
     # See Note [A window is a frame]; one look only, since another thread may close it meanwhile.
     held = current_cache() or hook.window
     return raw * scale if held is None else held.read(name, raw, scale)
