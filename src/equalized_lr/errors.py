@@ -195,7 +195,8 @@ class TiedElsewhere(EqualizedLRError, RuntimeError):
     def __init__(self, where: str, holder: str) -> None:
         super().__init__(
             f"{where} is shared with a {holder} outside of the module given, which would go on "
-            "with values of another scale. Call this on a module that holds both; to tie an "
+            "with values of another scale. Call this on a module that holds both (and copy with "
+            "copy.deepcopy, since a copy.copy shares its weights); to tie an "
             "equalized weight, tie first and equalize then, or assign the stored parameter "
             "(a.weight_orig = b.weight_orig)."
         )
@@ -209,6 +210,29 @@ class SharedMemory(EqualizedLRError, RuntimeError):
             f"{where} lies in the same memory as '{other}', and rescaling one would change the "
             "other. Tie them as one Parameter (a.weight = b.weight), or give one its own memory "
             "(a.weight.data = a.weight.data.clone())."
+        )
+
+
+class TiedAssignment(EqualizedLRError, RuntimeError):
+    """A Parameter was assigned to one end of a tie."""
+
+    def __init__(self, where: str, holder: str) -> None:
+        super().__init__(
+            f"{where} is tied to a {holder}: the assigned values would go into both, where torch "
+            "would untie them. To change both, write value / c into weight_orig under "
+            "torch.no_grad(); to untie, assign the stored parameter, "
+            "layer.weight_orig = nn.Parameter(value / c)."
+        )
+
+
+class Renormalized(EqualizedLRError, ValueError):
+    """An embedding that shortens its vectors where they lie."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where} has a max_norm: each look-up shortens vectors in place, but equalized ones "
+            "are computed, and the stored ones would stay as long as they are. Set "
+            "max_norm=None and shorten them yourself, or leave the layer out with where=."
         )
 
 
@@ -247,7 +271,7 @@ class WrappedOnTop(EqualizedLRError, RuntimeError):
 
     def __init__(self, where: str, other: str) -> None:
         super().__init__(
-            f"{where} cannot be given back while {other} is on top of it. "
+            f"{where} cannot be given back, saved or assigned while {other} is on top of it. "
             "Remove that first, in the reverse order of application."
         )
 
@@ -258,8 +282,7 @@ class HookLost(EqualizedLRError, RuntimeError):
     def __init__(self, kind: str) -> None:
         super().__init__(
             f"this {kind} is equalized, but its forward pre-hook, which knows c, was removed: "
-            "somebody cleared its hooks, or it shares them with a copy.copy that was given back. "
-            "Keep the hook, copy with copy.deepcopy, and undo with remove_equalized_lr."
+            "somebody cleared its hooks. Keep the hook, and undo with remove_equalized_lr."
         )
 
 

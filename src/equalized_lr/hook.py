@@ -88,10 +88,13 @@ def add_hook(module: nn.Module, scales: dict[str, float]) -> None:
 
 
 def drop_hook(module: nn.Module) -> None:
-    """Takes the two hooks off again."""
-    del module._forward_pre_hooks[KEY]
-    del module._forward_hooks[KEY]
-    del module._forward_hooks_always_called[KEY]
+    """Takes the two hooks off again, as far as nobody else did."""
+    for hooks in (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._forward_hooks_always_called,
+    ):
+        cast(dict[int, object], hooks).pop(KEY, None)
 
 
 def scales_of(module: nn.Module) -> dict[str, float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equalized_lr.hook import scales_of, stored, stored_name
-from equalized_lr.refuse import refuse_non_module
-from equalized_lr.state import METADATA
+from equalized_lr.hook import scales_of
+from equalized_lr.refuse import refuse_non_module, refuse_stored_elsewhere
+from equalized_lr.state import effective_values
 
 
 @torch.no_grad()
@@ -29,21 +29,13 @@ def plain_state_dict(module: nn.Module) -> dict[str, Tensor]:
     Returns:
         Effective weights, each in memory of its own; everything else as `module.state_dict()`
         has it, which shares memory with the module.
+
+    Raises:
+        WrappedOnTop: another reparametrization is on top of a stored weight.
     """
     refuse_non_module(module)
-    effective: dict[Tensor, Tensor] = {}
-    plain: dict[str, tuple[str, Tensor]] = {}
-    for path, layer in module.named_modules(remove_duplicate=False):
-        prefix = f"{path}." if path else ""
-        for name, scale in scales_of(layer).items():
-            raw = stored(layer, name)
-            if raw not in effective:
-                effective[raw] = raw.detach() * scale
-            plain[prefix + stored_name(name)] = prefix + name, effective[raw]
-    state = module.state_dict()
-    for own in getattr(state, "_metadata", {}).values():
-        own.pop(METADATA, None)
-    items = [plain.get(key, (key, value)) for key, value in state.items()]
-    state.clear()
-    state.update(items)
-    return state
+    for layer in module.modules():
+        for name in scales_of(layer):
+            refuse_stored_elsewhere(layer, name)
+    with effective_values():
+        return module.state_dict()
