@@ -27,6 +27,8 @@ EXAMPLES = {
     errors.TiedToEqualized: ("'b.weight' (Linear)", "'a.weight_orig' (Linear)", 0.5),
     errors.TiedElsewhere: ("'head.weight' (Linear)", "Embedding"),
     errors.SharedMemory: ("'a.weight' (Linear)", "b.weight"),
+    errors.TiedAssignment: ("'head.weight' (Linear)", "Embedding"),
+    errors.Renormalized: ("'embed.weight' (Embedding)",),
     errors.Unscalable: ("'3.weight' (Linear)", 0.0001, "torch.float16"),
     errors.WrongGenerator: ("'3.weight' (Linear)", "cuda", "cpu"),
     errors.NotEqualized: ("'bias' of this Linear",),
@@ -60,7 +62,7 @@ EXAMPLES = {
 CURES = (
     "Pass", "expected", "Name", "Give", "To change", "Run", "Leave", "Equalize", "Call", "call",
     "Remove", "Rename", "Tie", "Untie", "Ask", "Keep", "Assign", "Delete", "Use", "Put", "Build",
-    "Convert", "Load", "remove those",
+    "write", "Set", "Convert", "Load", "remove those",
 )  # fmt: skip
 
 

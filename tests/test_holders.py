@@ -14,13 +14,13 @@ from equalized_lr.holders import Slot, refuse_outside_holders, slots_by_paramete
 def searched(monkeypatch):
     """Counts the searches through the live modules."""
     calls = []
-    search = holders._outside
+    search = holders._search
 
     def counting(*args):
         calls.append(1)
         return search(*args)
 
-    monkeypatch.setattr(holders, "_outside", counting)
+    monkeypatch.setattr(holders, "_search", counting)
     return calls
 
 

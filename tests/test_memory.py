@@ -72,3 +72,45 @@ def test_weights_that_cannot_be_written():
     with pytest.raises(errors.UnsupportedWeight, match="inference tensor"):
         remove_equalized_lr(layer)
     assert is_equalized(layer)
+
+
+def one_gradient_for_two(net):
+    net["a"].weight.grad = net["b"].weight.grad = torch.ones(4, 4)
+
+
+def expanded_gradient(net):
+    net["b"].weight.grad = torch.ones(1, 4).expand(4, 4)
+
+
+def gradient_of_inference_mode(net):
+    with torch.inference_mode():
+        net["b"].weight.grad = torch.ones(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (one_gradient_for_two, r"same memory as 'a.weight(_orig)?.grad'"),
+        (expanded_gradient, "expanded"),
+        (gradient_of_inference_mode, "inference tensor"),
+    ],
+)
+def test_gradients_that_cannot_be_scaled(change, text):
+    """They are scaled in place with the values, so what fails there is found before."""
+    net = shared(change)
+    snapshot = Snapshot(net)
+    with pytest.raises((errors.SharedMemory, errors.UnsupportedWeight), match=text):
+        equalize_lr(net, init="keep")
+    snapshot.assert_unchanged()
+    equalized = equalize_lr(shared(lambda net: None))
+    change({name: Stored(layer) for name, layer in equalized.items()})
+    with pytest.raises((errors.SharedMemory, errors.UnsupportedWeight), match=text):
+        remove_equalized_lr(equalized)
+    assert all(map(is_equalized, equalized.values()))
+
+
+class Stored:
+    """A layer whose stored parameter is called `weight`."""
+
+    def __init__(self, layer):
+        self.weight = layer.weight_orig

@@ -9,6 +9,7 @@ from hypothesis import given
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.nn.utils import parametrizations, prune
+from torch.nn.utils.parametrize import register_parametrization
 
 from assertions import Snapshot, assert_equal
 from equalized_lr import equalize_lr, errors, plain_state_dict, remove_equalized_lr
@@ -41,6 +42,34 @@ def test_ties_are_one_tensor(tmp_path):
     assert state["head.weight"].data_ptr() != head.weight_orig.data_ptr()
     safetensors.torch.save_file({"w": state["embed.weight"]}, tmp_path / "w.safetensors")
     assert_equal(safetensors.torch.load_file(tmp_path / "w.safetensors")["w"], embed.weight)
+
+
+def test_wrappers_that_rename_keys():
+    """The values are effective under whatever name a wrapper's hook gives them."""
+    layer = equalize_lr(nn.Linear(3, 3))
+    model = nn.Sequential(checkpoint_wrapper(layer))
+    assert list(model.state_dict()) == ["0.weight_orig", "0.bias"]
+    state = plain_state_dict(model)
+    assert list(state) == ["0.weight", "0.bias"]
+    assert_equal(state["0.weight"], layer.weight)
+
+
+def test_one_parameter_under_two_constants():
+    """Two layers that share a stored weight by hand keep their own effective ones."""
+    model = nn.ModuleList(equalize_lr(nn.Linear(3, 3), gain=gain) for gain in (1.0, 2.0))
+    model[1].weight_orig = model[0].weight_orig
+    state = plain_state_dict(model)
+    assert_equal(state["0.weight"], model[0].weight)
+    assert_equal(state["1.weight"], model[1].weight)
+
+
+def test_below_another_reparametrization_it_is_refused():
+    """The stored weight is then computed, and the keys are another's."""
+    model = nn.Sequential(equalize_lr(nn.Linear(3, 3)))
+    register_parametrization(model[0], "weight_orig", nn.Identity())
+    with pytest.raises(errors.WrappedOnTop, match="saved"):
+        plain_state_dict(model)
+    assert "0.parametrizations.weight_orig.original" in model.state_dict()
 
 
 def test_plain_and_mixed_models():

@@ -57,6 +57,12 @@ def with_a_float16_weight(value):
     return layer
 
 
+def shortened_embedding():
+    embed, head = nn.Embedding(4, 4, max_norm=1.0), nn.Linear(4, 4, bias=False)
+    head.weight = embed.weight
+    return nn.Sequential(head, embed)
+
+
 def tie_of_two_fans():
     narrow, wide = nn.Linear(4, 4, bias=False), nn.Conv1d(4, 4, 1, stride=2, bias=False)
     wide.weight = nn.Parameter(torch.ones(4, 4, 1))
@@ -116,6 +122,7 @@ LAST_LAYERS = {
     "computed": (without_parameter, errors.OwnedWeight, "no Parameter"),
     "name taken": (name_taken, errors.NameTaken, "Rename"),
     "final class": (lambda: FinalLinear(4, 4), errors.FixedClass, "FinalLinear.*is final"),
+    "max_norm": (shortened_embedding, errors.Renormalized, "max_norm=None"),
     "conflicting tie": (tie_of_two_fans, errors.ConflictingTie, "two scales"),
 }
 

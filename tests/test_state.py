@@ -8,9 +8,10 @@ import safetensors.torch
 import torch
 from torch import nn
 from torch.nn.utils import prune
+from torch.nn.utils.parametrize import register_parametrization
 
 from assertions import Snapshot, assert_equal, assert_ulps
-from equalized_lr import equalize_lr, errors, he_scales, is_equalized
+from equalized_lr import equalize_lr, errors, he_scales, is_equalized, remove_equalized_lr
 
 C = 0.5  # of nn.Linear(8, n)
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -310,3 +311,60 @@ def write_1():
     recurrent = net[3](output)[0].detach()
     file = {"state_dict": net.state_dict(), "input": inputs, "output": output}
     torch.save(file | {"recurrent": recurrent}, FIXTURES / "version_1.pt")
+
+
+@pytest.mark.parametrize("put", ["parametrization", "mask"])
+def test_assignment_below_another_reparametrization_is_refused(layer, put):
+    """The stored values are then another's, and what is written into them would be lost."""
+    if put == "mask":
+        prune.l1_unstructured(layer, "weight_orig", 0.5)
+    else:
+        register_parametrization(layer, "weight_orig", nn.Identity())
+    with pytest.raises(errors.WrappedOnTop, match="'weight_orig'"):
+        layer.weight = nn.Parameter(torch.ones(2, 8))
+
+
+def test_assigning_to_one_end_of_a_tie_is_refused():
+    """torch would untie the two; writing through would change both without a word."""
+    embed, head = nn.Embedding(5, 8), nn.Linear(8, 5, bias=False)
+    head.weight = embed.weight
+    net = equalize_lr(nn.ModuleList([embed, head]))
+    before = Snapshot(net)
+    with pytest.raises(errors.TiedAssignment, match=r"tied to a Embedding.*weight_orig"):
+        head.weight = nn.Parameter(torch.ones(5, 8))
+    before.assert_unchanged()
+    head.weight_orig = nn.Parameter(torch.ones(5, 8) / C)  # the way out that the text names
+    assert_equal(head.weight, torch.ones(5, 8))
+    assert embed.weight_orig is not head.weight_orig
+
+
+def test_assigned_values_that_do_not_fit(layer):
+    """Values whose quotient is infinite in their dtype are refused; infinite ones are as given."""
+    equalize_lr(remove_equalized_lr(layer), lr_mul=2.0**-10)
+    before = Snapshot(layer)
+    with pytest.raises(errors.Unscalable, match="float16"):
+        layer.weight = nn.Parameter(torch.full((2, 8), 100.0).half())
+    before.assert_unchanged()
+    layer.weight = nn.Parameter(torch.full((2, 8), torch.inf).half())
+    assert layer.weight.isinf().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_checkpoint_of_another_dtype_is_rounded_once(dtype):
+    """It is divided in the wider of both dtypes, and cannot overflow in the narrower one."""
+    layer = equalize_lr(nn.Linear(7, 3), lr_mul=0.001)
+    state = {key: 100 * value.to(dtype) for key, value in nn.Linear(7, 3).state_dict().items()}
+    layer.load_state_dict(state)
+    assert_ulps(layer.weight, state["weight"].float(), 2)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_checkpoint_that_does_not_fit_is_an_error(assign):
+    """In half precision, copied or assigned."""
+    layer = equalize_lr(nn.Linear(8, 2), lr_mul=2.0**-10)
+    state = nn.Linear(8, 2).half().state_dict()
+    state["weight"].fill_(100.0)
+    if not assign:
+        layer.half()
+    with pytest.raises(RuntimeError, match="'weight' divided by c .* does not fit into"):
+        layer.load_state_dict(state, assign=assign)

@@ -120,6 +120,7 @@ def test_the_tests_would_see_a_stale_weight():
         lambda layer: setattr(layer, "weight_orig", nn.Parameter(torch.ones(3, 6))),
         lambda layer: layer.double(),
         lambda layer: setattr(layer.weight_orig, "data", torch.ones(3, 6)),
+        lambda layer: setattr(layer.weight_orig, "data", layer.weight_orig.data.view(6, 3).T),
         lambda layer: layer.weight.detach().fill_(7.0),
         lambda layer: layer.weight_orig.requires_grad_(False),
     ],
@@ -131,6 +132,7 @@ def test_the_tests_would_see_a_stale_weight():
         "replace",
         "dtype",
         "swap data",
+        "swap for other strides",
         "write to computed",
         "freeze",
     ],
@@ -177,6 +179,25 @@ def test_an_exception_ends_it(layer):
         layer(X)
     assert current_cache() is None
     assert _global_optimizer_post_hooks == hooks
+
+
+def test_a_block_that_ends_in_another_thread(layer):
+    """A generator closed elsewhere ends its block in the thread that entered it, too."""
+
+    def generator():
+        with cached():
+            yield layer.weight
+
+    running = generator()
+    weight = next(running)
+    assert layer.weight is weight
+    thread = threading.Thread(target=running.close)
+    thread.start()
+    thread.join()
+    assert current_cache() is None
+    assert layer.weight is not weight
+    with cached():
+        assert layer.weight is layer.weight
 
 
 def test_each_thread_has_its_own(layer):

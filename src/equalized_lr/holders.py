@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from equalized_lr.errors import TiedElsewhere
+from equalized_lr.errors import TiedAssignment, TiedElsewhere
 from equalized_lr.hook import stored_name
 
 
@@ -61,37 +61,64 @@ def refuse_outside_holders(ties: Sequence[Sequence[Slot]]) -> None:
     Note [Ties across the border]: a module does not know who else holds its Parameters. Scaling a
     weight for one holder alone would change the other without a word, so the live modules are
     searched; but only if a Parameter has more references than its known holders account for (an
-    optimizer's, say), since the search takes a time that grows with the heap.
+    optimizer's, say), since the search takes a time that grows with the heap. A shallow copy
+    (`copy.copy`) shares the whole dict of Parameters, whose references are counted likewise.
 
     Args:
         ties: for each Parameter, all its known places.
     """
-    parameters = [slots[0].parameter for slots in ties]
-    counts = list(map(sys.getrefcount, parameters))
-    free = next(map(sys.getrefcount, [object()]))  # what this way of counting adds itself
+    tied = _with_more_references([slots[0].parameter for slots in ties], list(map(len, ties)))
+    modules = list({id(slot.module): slot.module for slots in ties for slot in slots}.values())
+    copied = _with_more_references([m._parameters for m in modules], [1] * len(modules))
+    copies = {id(module) for module, yes in zip(modules, copied, strict=True) if yes}
     suspects = {
-        id(parameter): slots
-        for parameter, slots, count in zip(parameters, ties, counts, strict=True)
-        if count > free + len(slots)
+        id(slots[0].parameter): slots
+        for slots, yes in zip(ties, tied, strict=True)
+        if yes or any(id(slot.module) in copies for slot in slots)
     }
-    if suspects:
-        _refuse_holders(suspects)
+    found = _other_holder(suspects) if suspects else None
+    if found:
+        raise TiedElsewhere(str(found.slot), found.kind)
 
 
-def refuse_other_holder(parameter: nn.Parameter, slot: Slot) -> None:
-    """Raises `TiedElsewhere` if another module than the slot's holds this Parameter."""
-    _refuse_holders({id(parameter): [slot]})
+def _with_more_references(objects: Sequence[object], known: Sequence[int]) -> list[bool]:
+    """Whether each object has more references than those known, besides that of the list given."""
+    free = next(map(sys.getrefcount, [object()]))  # what this way of counting adds itself
+    counts = map(sys.getrefcount, objects)
+    return [count > free + number for count, number in zip(counts, known, strict=True)]
 
 
-def _refuse_holders(suspects: dict[int, Sequence[Slot]]) -> None:
+def refuse_assignment(parameter: nn.Parameter, slot: Slot) -> None:
+    """Raises if values cannot go from a Parameter into a slot's own without changing other modules.
+
+    Args:
+        parameter: what is assigned; another module may not hold it.
+        slot: where its values go; what it holds may not be tied to another module.
+    """
+    found = _other_holder({id(parameter): [slot], id(slot.parameter): [slot]})
+    if found and found.parameter is parameter:
+        raise TiedElsewhere(str(slot), found.kind)
+    if found:
+        raise TiedAssignment(str(slot), found.kind)
+
+
+class _Holder(NamedTuple):
+    """Another holder of a slot's Parameter, and the kind of module that it is."""
+
+    slot: Slot
+    parameter: Tensor
+    kind: str
+
+
+def _other_holder(suspects: dict[int, Sequence[Slot]]) -> _Holder | None:
+    if next(_search(suspects), None) is None:
+        return None
+    gc.collect()  # it may have been dead already, in a cycle
+    return next(_search(suspects), None)
+
+
+def _search(suspects: dict[int, Sequence[Slot]]) -> Iterator[_Holder]:
     inside = {id(slot.module) for slots in suspects.values() for slot in slots}
-    if next(_outside(suspects, inside), None):
-        gc.collect()  # it may have been dead already, in a cycle
-        for slot, holder in _outside(suspects, inside):
-            raise TiedElsewhere(str(slot), holder)
-
-
-def _outside(suspects: dict[int, Sequence[Slot]], inside: set[int]) -> Iterator[tuple[Slot, str]]:
     objects = gc.get_objects()
     # By type, not by isinstance: that would run the `__class__` of proxies and lazy objects.
     kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, nn.Module)}
@@ -99,4 +126,5 @@ def _outside(suspects: dict[int, Sequence[Slot]], inside: set[int]) -> Iterator[
         if type(module) in kinds and id(module) not in inside:
             for parameter in module.__dict__.get("_parameters", {}).values():
                 if id(parameter) in suspects:
-                    yield suspects[id(parameter)][0], type(module).__name__
+                    slot = suspects[id(parameter)][0]
+                    yield _Holder(slot, parameter, type(module).__name__)

@@ -124,10 +124,13 @@ def add_hook(module: nn.Module, scales: dict[str, float]) -> None:
 
 
 def drop_hook(module: nn.Module) -> None:
-    """Takes the hooks off again."""
-    del module._forward_pre_hooks[KEY]
-    module._forward_hooks.pop(KEY, None)
-    module._forward_hooks_always_called.pop(KEY, None)
+    """Takes the hooks off again, as far as nobody else did."""
+    for hooks in (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._forward_hooks_always_called,
+    ):
+        cast(dict[int, object], hooks).pop(KEY, None)
 
 
 def scales_of(module: nn.Module) -> dict[str, float]:

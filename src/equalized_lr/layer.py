@@ -22,6 +22,7 @@ from equalized_lr.hook import (
     stored,
     stored_name,
 )
+from equalized_lr.refuse import refuse_stored_elsewhere
 from equalized_lr.state import EffectiveState
 
 # Note [One class per kind of layer]
@@ -138,7 +139,7 @@ def plain_weights(root: nn.Module) -> Iterator[None]:
     layers = [(module, dict(scales_of(module))) for module in root.modules() if scales_of(module)]
     for module, named in layers:
         for name in named:
-            _refuse_if_stored_elsewhere(module, name)
+            refuse_stored_elsewhere(module, name)
     kinds = [type(module) for module, _ in layers]
     with torch.no_grad():
         for raw, scale in _by_parameter(layers).items():
@@ -216,14 +217,7 @@ def refuse_if_wrapped_on_top(module: nn.Module, name: str, where: str | None = N
     if "_plain_class" not in vars(kind):
         place = where or f"'{name}' of this {kind.__name__}"
         raise WrappedOnTop(place, f"the class {kind.__name__}, which was derived from it,")
-    _refuse_if_stored_elsewhere(module, name, where)
-
-
-def _refuse_if_stored_elsewhere(module: nn.Module, name: str, where: str | None = None) -> None:
-    key = stored_name(name)
-    if module._parameters.get(key) is None:
-        place = where or f"'{name}' of this {type(module).__name__}"
-        raise WrappedOnTop(place, f"another reparametrization of '{key}'")
+    refuse_stored_elsewhere(module, name, where)
 
 
 def _rename(parameters: dict[str, Any], old: str, new: str) -> None:

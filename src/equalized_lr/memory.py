@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -54,33 +53,49 @@ class _Place(NamedTuple):
 def refuse_unwritable(root: nn.Module, slots: Sequence[Slot]) -> None:
     """Raises if writing into one of the Parameters fails, or changes another tensor of the tree.
 
-    Values are changed in place, last of all. A write that fails there would leave a model half
-    changed, and two Parameters over one memory (as `a.weight.data = b.weight.data.T` makes them)
-    would each be scaled by both constants.
+    Values and gradients are changed in place, last of all. A write that fails there would leave a
+    model half changed, and two Parameters over one memory (as `a.weight.data = b.weight.data.T`
+    makes them) would each be scaled by both constants.
 
     Args:
         root: the tree whose parameters and buffers must not change along.
         slots: a place of each Parameter that is to be written.
     """
+    written: dict[int, str] = {}
     for slot in slots:
-        tensor = slot.parameter
-        if tensor.is_inference() and not torch.is_inference_mode_enabled():
-            raise UnsupportedWeight(str(slot), "an inference tensor, which cannot be changed here")
-        if any(s == 0 < n - 1 for n, s in zip(tensor.shape, tensor.stride(), strict=True)):
-            raise UnsupportedWeight(str(slot), "expanded, with many elements in one place")
-    written = {id(slot.parameter): slot for slot in slots}
+        for tensor, where in ((slot.parameter, f"{slot}"), (slot.parameter.grad, f"{slot}.grad")):
+            if tensor is not None:
+                written[id(tensor)] = where
+                _refuse_if_fixed(tensor, where)
     last: _Place | None = None
     for place in sorted(_places(root), key=lambda place: place[:3]):
         if last and place.storage == last.storage and place.start < last.end:
-            for one, other in ((last, place), (place, last)):
+            for one, other in ((place, last), (last, place)):
                 if id(one.tensor) in written:
-                    raise SharedMemory(str(written[id(one.tensor)]), other.name)
+                    raise SharedMemory(written[id(one.tensor)], other.name)
         if last is None or (place.storage, place.end) > (last.storage, last.end):
             last = place
 
 
+def _refuse_if_fixed(tensor: Tensor, where: str) -> None:
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        raise UnsupportedWeight(where, "an inference tensor, which cannot be changed here")
+    if tensor.layout is torch.strided and any(
+        step == 0 < size - 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)
+    ):
+        raise UnsupportedWeight(where, "expanded, with many elements in one place")
+
+
+def _tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in root.named_parameters():
+        yield name, parameter
+        if parameter.grad is not None:
+            yield f"{name}.grad", parameter.grad
+    yield from root.named_buffers()
+
+
 def _places(root: nn.Module) -> Iterator[_Place]:
-    for name, tensor in chain(root.named_parameters(), root.named_buffers()):
+    for name, tensor in _tensors(root):
         if not nn.parameter.is_lazy(tensor) and tensor.layout is torch.strided and tensor.numel():
             storage = _address(tensor)
             if storage:

@@ -15,12 +15,17 @@ from equalized_lr.errors import (
     NotAModule,
     OffloadedWeight,
     OwnedWeight,
+    Renormalized,
     ShardedWeight,
+    Unscalable,
     UnsupportedWeight,
+    WrappedOnTop,
 )
 from equalized_lr.holders import Slot
 from equalized_lr.hook import stored_name
 from equalized_lr.memory import unscalable_kind
+
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 def refuse_non_module(given: object) -> None:
@@ -86,7 +91,10 @@ def refuse_without_fan(slot: Slot) -> None:
 def refuse_unstorable(slot: Slot) -> None:
     """Raises if the parameter cannot be renamed and rescaled."""
     refuse_unscalable(slot)
-    if hasattr(slot.module, stored_name(slot.name)):
+    module = slot.module
+    if isinstance(module, EMBEDDINGS) and module.max_norm is not None:
+        raise Renormalized(str(slot))
+    if hasattr(module, stored_name(slot.name)):
         raise NameTaken(str(slot), stored_name(slot.name))
 
 
@@ -97,3 +105,24 @@ def refuse_unscalable(slot: Slot) -> None:
     kind = unscalable_kind(slot.parameter)
     if kind:
         raise UnsupportedWeight(str(slot), kind)
+
+
+def refuse_stored_elsewhere(module: nn.Module, name: str, where: str | None = None) -> None:
+    """Raises `WrappedOnTop` if the stored values are no longer a Parameter of the layer."""
+    key = stored_name(name)
+    if module._parameters.get(key) is None:
+        place = where or f"'{name}' of this {type(module).__name__}"
+        raise WrappedOnTop(place, f"another reparametrization of '{key}'")
+
+
+def refuse_overflow(where: str, tensor: Tensor, divisor: float, dtype: torch.dtype) -> None:
+    """Raises `Unscalable` if finite values are not finite any more when divided."""
+    if _largest(tensor) / divisor > torch.finfo(dtype).max:
+        raise Unscalable(where, divisor, str(dtype))
+
+
+def _largest(tensor: Tensor) -> float:
+    if tensor.is_meta or tensor.numel() == 0:
+        return 0.0
+    finite = tensor.detach().abs().nan_to_num(nan=0.0, posinf=0.0)
+    return float(finite.max())

@@ -19,15 +19,17 @@ from equalized_lr.errors import (
     Unscalable,
     WrappedOnTop,
 )
-from equalized_lr.holders import Slot, refuse_other_holder
+from equalized_lr.holders import Slot, refuse_assignment
 from equalized_lr.hook import scales_of, stored, stored_name
 from equalized_lr.memory import unscalable_kind
+from equalized_lr.refuse import refuse_overflow, refuse_stored_elsewhere
 
 METADATA = "equalized_lr"
 VERSION = 1
 
-# Set while `plain_state_dict` runs: what it has computed, by stored tensor; ties stay one tensor.
-effective_values: ContextVar[dict[Tensor, Tensor] | None] = ContextVar("effective", default=None)
+# Set while `plain_state_dict` runs: what it has computed from what; ties stay one tensor.
+_Computed = dict[tuple[Tensor, float], Tensor]
+effective_values: ContextVar[_Computed | None] = ContextVar("effective", default=None)
 
 
 class EffectiveState(nn.Module):
@@ -52,7 +54,10 @@ class EffectiveState(nn.Module):
         kind = unscalable_kind(param)
         if kind:
             raise NotAssignable(name, f"a Parameter that is {kind}")
-        refuse_other_holder(param, Slot("", self, name))
+        slot = Slot("", self, name)
+        refuse_stored_elsewhere(self, name)
+        refuse_assignment(param, slot)
+        refuse_overflow(str(slot), param, scale, param.dtype)
         raw = stored(self, stored_name(name))
         with torch.no_grad():
             value = param / scale
@@ -75,9 +80,7 @@ class EffectiveState(nn.Module):
             own = metadata.setdefault(prefix[:-1], {})
             own[METADATA] = {"version": VERSION, "scales": dict(scales_of(self))}
 
-    def _make_plain(
-        self, state: Any, prefix: str, keys: list[str], effective: dict[Tensor, Tensor]
-    ) -> None:
+    def _make_plain(self, state: Any, prefix: str, keys: list[str], effective: _Computed) -> None:
         """Puts effective values under plain names in the place of this module's own entries."""
         names = {prefix + stored_name(name): name for name in scales_of(self)}
         for key, name in names.items():
@@ -89,10 +92,10 @@ class EffectiveState(nn.Module):
             if key not in names:
                 state[key] = value
                 continue
-            raw = stored(self, stored_name(names[key]))
-            if raw not in effective:
-                effective[raw] = raw.detach() * scales_of(self)[names[key]]
-            state[prefix + names[key]] = effective[raw]
+            raw, scale = stored(self, stored_name(names[key])), scales_of(self)[names[key]]
+            if (raw, scale) not in effective:
+                effective[raw, scale] = raw.detach() * scale
+            state[prefix + names[key]] = effective[raw, scale]
 
     def _load_from_state_dict(
         self,
@@ -123,7 +126,7 @@ class EffectiveState(nn.Module):
                 value = state_dict.pop(given[0])
                 divisor = here.get(name, 1.0) / (scale if given == [raw] else 1.0)
                 if divisor != 1.0 and isinstance(value, Tensor) and not value.is_quantized:
-                    like = stored(self, name) if name in here else getattr(self, name, None)
+                    like = getattr(self, stored_name(name) if name in here else name, None)
                     assign = local_metadata.get("assign_to_params_buffers")
                     dtype = value.dtype if assign or like is None else like.dtype
                     value, before = _divided(value, divisor, dtype), value

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from equalized_lr.distributed import distribute_like, is_dtensor
-from equalized_lr.errors import InvalidArgument, Unscalable, WrongGenerator
+from equalized_lr.errors import InvalidArgument, WrongGenerator
 from equalized_lr.plan import Plan, Share
+from equalized_lr.refuse import EMBEDDINGS, refuse_overflow
 
 # No draw from N(0, 1) is larger in float64 (Box-Muller with 53 bits ends at 8.6).
 LARGEST_NORMAL = 9.0
@@ -19,14 +20,12 @@ def refuse_values(plan: Plan, init: str, generator: torch.Generator | None) -> N
         raise InvalidArgument("init", init, "'normal' or 'keep'")
     for share in plan.shares:
         where, tensor = str(share.slots[0]), share.parameter
-        if init == "normal":
-            largest, divisor = LARGEST_NORMAL, share.lr_mul
-            if generator is not None and generator.device.type != tensor.device.type:
-                raise WrongGenerator(where, tensor.device.type, generator.device.type)
-        else:
-            largest, divisor = _largest(tensor), share.scale
-        if largest / divisor > torch.finfo(tensor.dtype).max:
-            raise Unscalable(where, divisor, str(tensor.dtype))
+        if init == "keep":
+            refuse_overflow(where, tensor, share.scale, tensor.dtype)
+            continue
+        refuse_overflow(where, torch.tensor(LARGEST_NORMAL), share.lr_mul, tensor.dtype)
+        if generator is not None and generator.device.type != tensor.device.type:
+            raise WrongGenerator(where, tensor.device.type, generator.device.type)
 
 
 @torch.no_grad()
@@ -38,7 +37,7 @@ def draw(plan: Plan, generator: torch.Generator | None) -> None:
     for share in plan.weights:
         _draw_normal(share.parameter, 1.0 / share.lr_mul, generator)
         for slot in share.slots:
-            if isinstance(slot.module, nn.Embedding | nn.EmbeddingBag):
+            if isinstance(slot.module, EMBEDDINGS):
                 padding = slot.module.padding_idx
                 if padding is not None:
                     share.parameter[padding] = 0.0
@@ -47,12 +46,15 @@ def draw(plan: Plan, generator: torch.Generator | None) -> None:
 
 
 def _draw_normal(parameter: Tensor, std: float, generator: torch.Generator | None) -> None:
-    if not is_dtensor(parameter):
+    # In float32 at least: before torch 2.11, numbers drawn in bfloat16 end at 3.3.
+    dtype = torch.promote_types(parameter.dtype, torch.float32)
+    if dtype == parameter.dtype and not is_dtensor(parameter):
         parameter.normal_(0.0, std, generator=generator)
         return
+    drawn = torch.empty(parameter.shape, dtype=dtype, device=parameter.device)
+    drawn.normal_(0.0, std, generator=generator)
     # Each process would draw for its own shard, on a CPU the same numbers. The first one draws.
-    drawn = torch.empty(parameter.shape, dtype=parameter.dtype, device=parameter.device)
-    parameter.copy_(distribute_like(drawn.normal_(0.0, std, generator=generator), parameter))
+    parameter.copy_(distribute_like(drawn, parameter) if is_dtensor(parameter) else drawn)
 
 
 @torch.no_grad()
@@ -71,10 +73,3 @@ def bake(shares: list[Share]) -> None:
         share.parameter.mul_(share.scale)
         if share.parameter.grad is not None:
             share.parameter.grad.div_(share.scale)
-
-
-def _largest(tensor: Tensor) -> float:
-    if tensor.is_meta:
-        return 0.0
-    finite = tensor.detach().abs().nan_to_num(nan=0.0, posinf=0.0)
-    return float(finite.max())

@@ -42,7 +42,7 @@ class Held:
             held is not None
             and held.raw is raw
             and held.version == raw._version
-            and (held.memory is None or _is_alias(held.memory, raw))
+            and (held.memory is None or _view(held.memory) == _view(raw))
             and held.weight.requires_grad == (raw.requires_grad and torch.is_grad_enabled())
             and held.weight.is_inference() == torch.is_inference_mode_enabled()
             and self._believes()
@@ -62,8 +62,11 @@ class Held:
         raise NotImplementedError
 
 
-def _is_alias(one: Tensor, other: Tensor) -> bool:
-    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
+def _view(tensor: Tensor) -> tuple[Hashable, ...]:
+    """Where a tensor lies in memory, and how it is laid out there."""
+    storage = tensor.untyped_storage()._cdata
+    layout = tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.is_conj()
+    return storage, *layout
 
 
 def _is_transformed() -> bool:
@@ -103,7 +106,11 @@ class Window(Held):
 class Cache(Held):
     """What was computed since one thread entered `cached()`."""
 
-    __slots__ = ()
+    __slots__ = ("ended",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = False
 
     def read(self, key: Hashable, raw: Tensor, scale: float) -> Tensor:
         """As in a window, with one weight for each grad mode."""
@@ -145,7 +152,7 @@ def current_cache() -> Cache | None:
     Where there are such models it is None, and every forward computes.
     """
     cache = _caches.current
-    return None if cache is None or fsdp2_is_in_use() else cache
+    return None if cache is None or cache.ended or fsdp2_is_in_use() else cache
 
 
 @contextmanager
@@ -154,9 +161,10 @@ def cached() -> Iterator[None]:
 
     For code that calls a layer several times between two steps: D(real) and D(fake), gradient
     accumulation, evaluation. An optimizer's step, a loaded state_dict, or any other change of the
-    stored parameter in between is seen, and the gradients of all forwards arrive. It holds for the
-    thread that entered it; where it is nested, the outermost one counts. Each weight that was read
-    stays in memory until the end (or until it changes).
+    stored parameter in between is seen (but for writes past torch's counter of versions: in place
+    into `.data` or `.numpy()`, by other code than an optimizer's step), and the gradients of all
+    forwards arrive. It holds for the thread that entered it; where it is nested, the outermost one
+    counts. Each weight that was read stays in memory until the end (or until it changes).
 
     Compiled code computes its weights itself and is not concerned, nor are models under FSDP2's
     `fully_shard`, whose weights come and go: they compute in every forward.
@@ -169,7 +177,7 @@ def cached() -> Iterator[None]:
         >>> layer.weight is layer.weight
         False
     """
-    if _caches.current is not None:
+    if current_cache() is not None:
         yield
         return
     cache = _caches.current = Cache()
@@ -183,4 +191,5 @@ def cached() -> Iterator[None]:
         yield
     finally:
         handle.remove()
-        _caches.current = None
+        cache.clear()
+        cache.ended = True  # seen also by the thread that entered, if a generator ends elsewhere

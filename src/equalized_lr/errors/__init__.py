@@ -50,6 +50,7 @@ from equalized_lr.errors.states import (
 from equalized_lr.errors.ties import (
     ConflictingTie,
     SharedMemory,
+    TiedAssignment,
     TiedElsewhere,
     TiedToEqualized,
 )
@@ -61,6 +62,7 @@ from equalized_lr.errors.weights import (
     OffloadedWeight,
     OwnedWeight,
     ParallelizeFirst,
+    Renormalized,
     ShardedWeight,
     Unscalable,
     UnsupportedWeight,
@@ -93,9 +95,11 @@ __all__ = [
     "OffloadedWeight",
     "OwnedWeight",
     "ParallelizeFirst",
+    "Renormalized",
     "SchedulerAttached",
     "ShardedWeight",
     "SharedMemory",
+    "TiedAssignment",
     "TiedElsewhere",
     "TiedToEqualized",
     "Undecided",

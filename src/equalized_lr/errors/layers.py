@@ -10,7 +10,7 @@ class WrappedOnTop(EqualizedLRError, RuntimeError):
 
     def __init__(self, where: str, other: str) -> None:
         super().__init__(
-            f"{where} cannot be given back while {other} is on top of it. "
+            f"{where} cannot be given back, saved or assigned while {other} is on top of it. "
             "Remove that first, in the reverse order of application."
         )
 
@@ -21,8 +21,7 @@ class HookLost(EqualizedLRError, RuntimeError):
     def __init__(self, kind: str) -> None:
         super().__init__(
             f"this {kind} is equalized, but its forward pre-hook, which knows c, was removed: "
-            "somebody cleared its hooks, or it shares them with a copy.copy that was given back. "
-            "Keep the hook, copy with copy.deepcopy, and undo with remove_equalized_lr."
+            "somebody cleared its hooks. Keep the hook, and undo with remove_equalized_lr."
         )
 
 

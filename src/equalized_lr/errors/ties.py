@@ -35,7 +35,8 @@ class TiedElsewhere(EqualizedLRError, RuntimeError):
     def __init__(self, where: str, holder: str) -> None:
         super().__init__(
             f"{where} is shared with a {holder} outside of the module given, which would go on "
-            "with values of another scale. Call this on a module that holds both; to tie an "
+            "with values of another scale. Call this on a module that holds both (and copy with "
+            "copy.deepcopy, since a copy.copy shares its weights); to tie an "
             "equalized weight, tie first and equalize then, or assign the stored parameter "
             "(a.weight_orig = b.weight_orig)."
         )
@@ -49,4 +50,16 @@ class SharedMemory(EqualizedLRError, RuntimeError):
             f"{where} lies in the same memory as '{other}', and rescaling one would change the "
             "other. Tie them as one Parameter (a.weight = b.weight), or give one its own memory "
             "(a.weight.data = a.weight.data.clone())."
+        )
+
+
+class TiedAssignment(EqualizedLRError, RuntimeError):
+    """A Parameter was assigned to one end of a tie."""
+
+    def __init__(self, where: str, holder: str) -> None:
+        super().__init__(
+            f"{where} is tied to a {holder}: the assigned values would go into both, where torch "
+            "would untie them. To change both, write value / c into weight_orig under "
+            "torch.no_grad(); to untie, assign the stored parameter, "
+            "layer.weight_orig = nn.Parameter(value / c)."
         )

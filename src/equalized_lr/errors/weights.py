@@ -111,3 +111,14 @@ class FixedClass(EqualizedLRError, TypeError):
             f"{where} needs a subclass of {kind} to compute it in, and Python refuses: {reason}. "
             "Leave the layer out with where=, or put its weight into a layer of torch.nn."
         )
+
+
+class Renormalized(EqualizedLRError, ValueError):
+    """An embedding that shortens its vectors where they lie."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where} has a max_norm: each look-up shortens vectors in place, but equalized ones "
+            "are computed, and the stored ones would stay as long as they are. Set "
+            "max_norm=None and shorten them yourself, or leave the layer out with where=."
+        )
