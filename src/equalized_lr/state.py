@@ -78,6 +78,7 @@ class EffectiveState(nn.Module):
                 raw.copy_(value)
             else:
                 raw.data = value
+            raw.grad = None if param.grad is None else param.grad * scale
         raw.requires_grad_(param.requires_grad)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
