@@ -15,7 +15,7 @@ from equalized_lr.errors import AmbiguousState, NotAssignable, ParallelizeFirst,
 from equalized_lr.holders import Slot, refuse_assignment
 from equalized_lr.hook import scales_of, stored, stored_name
 from equalized_lr.memory import unscalable_kind
-from equalized_lr.refuse import refuse_overflow, refuse_stored_elsewhere
+from equalized_lr.refuse import largest, refuse_overflow, refuse_stored_elsewhere
 
 METADATA = "equalized_lr"
 VERSION = 1
@@ -70,7 +70,7 @@ class EffectiveState(nn.Module):
         slot = Slot("", self, name)
         refuse_stored_elsewhere(self, name)
         refuse_assignment(param, slot)
-        refuse_overflow(str(slot), param, scale, param.dtype)
+        refuse_overflow(str(slot), largest(param), scale, param.dtype)
         raw = stored(self, name)
         with torch.no_grad():
             value = param / scale
@@ -125,7 +125,7 @@ class EffectiveState(nn.Module):
                     else:
                         dtype = held.dtype
                     try:
-                        refuse_overflow(f"'{key}'", value, divisor, dtype)
+                        refuse_overflow(f"'{key}'", largest(value), divisor, dtype)
                     except Unscalable as error:
                         errors.append(str(error))
                     # in the wider of both dtypes, so that it is rounded once
