@@ -368,3 +368,14 @@ def test_a_checkpoint_that_does_not_fit_is_an_error(assign):
         layer.half()
     with pytest.raises(RuntimeError, match="'weight' divided by c .* does not fit into"):
         layer.load_state_dict(state, assign=assign)
+
+
+def test_an_assigned_parameter_brings_its_gradient(layer):
+    """The gradient of the values of before does not wait for the next step."""
+    layer(torch.randn(1, 8)).sum().backward()
+    layer.weight = nn.Parameter(torch.ones(2, 8))
+    assert layer.weight_orig.grad is None
+    given = nn.Parameter(torch.ones(2, 8))
+    given.grad = torch.ones(2, 8)
+    layer.weight = given
+    assert_equal(layer.weight_orig.grad, C * torch.ones(2, 8))

@@ -115,13 +115,14 @@ def refuse_stored_elsewhere(module: nn.Module, name: str, where: str | None = No
         raise WrappedOnTop(place, f"another reparametrization of '{key}'")
 
 
-def refuse_overflow(where: str, tensor: Tensor, divisor: float, dtype: torch.dtype) -> None:
-    """Raises `Unscalable` if finite values are not finite any more when divided."""
-    if _largest(tensor) / divisor > torch.finfo(dtype).max:
+def refuse_overflow(where: str, value: float, divisor: float, dtype: torch.dtype) -> None:
+    """Raises `Unscalable` if the quotient of the largest value is infinite in this dtype."""
+    if value / divisor > torch.finfo(dtype).max:
         raise Unscalable(where, divisor, str(dtype))
 
 
-def _largest(tensor: Tensor) -> float:
+def largest(tensor: Tensor) -> float:
+    """The largest finite absolute value."""
     if tensor.is_meta or tensor.numel() == 0:
         return 0.0
     finite = tensor.detach().abs().nan_to_num(nan=0.0, posinf=0.0)

@@ -22,7 +22,7 @@ from equalized_lr.errors import (
 from equalized_lr.holders import Slot, refuse_assignment
 from equalized_lr.hook import scales_of, stored, stored_name
 from equalized_lr.memory import unscalable_kind
-from equalized_lr.refuse import refuse_overflow, refuse_stored_elsewhere
+from equalized_lr.refuse import largest, refuse_overflow, refuse_stored_elsewhere
 
 METADATA = "equalized_lr"
 VERSION = 1
@@ -57,7 +57,7 @@ class EffectiveState(nn.Module):
         slot = Slot("", self, name)
         refuse_stored_elsewhere(self, name)
         refuse_assignment(param, slot)
-        refuse_overflow(str(slot), param, scale, param.dtype)
+        refuse_overflow(str(slot), largest(param), scale, param.dtype)
         raw = stored(self, stored_name(name))
         with torch.no_grad():
             value = param / scale
@@ -65,6 +65,7 @@ class EffectiveState(nn.Module):
                 raw.copy_(value)
             else:
                 raw.data = value
+            raw.grad = None if param.grad is None else param.grad * scale
         raw.requires_grad_(param.requires_grad)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from equalized_lr.distributed import distribute_like, is_dtensor
 from equalized_lr.errors import InvalidArgument, WrongGenerator
 from equalized_lr.plan import Plan, Share
-from equalized_lr.refuse import EMBEDDINGS, refuse_overflow
+from equalized_lr.refuse import EMBEDDINGS, largest, refuse_overflow
 
 # No draw from N(0, 1) is larger in float64 (Box-Muller with 53 bits ends at 8.6).
 LARGEST_NORMAL = 9.0
@@ -21,9 +21,9 @@ def refuse_values(plan: Plan, init: str, generator: torch.Generator | None) -> N
     for share in plan.shares:
         where, tensor = str(share.slots[0]), share.parameter
         if init == "keep":
-            refuse_overflow(where, tensor, share.scale, tensor.dtype)
+            refuse_overflow(where, largest(tensor), share.scale, tensor.dtype)
             continue
-        refuse_overflow(where, torch.tensor(LARGEST_NORMAL), share.lr_mul, tensor.dtype)
+        refuse_overflow(where, LARGEST_NORMAL, share.lr_mul, tensor.dtype)
         if generator is not None and generator.device.type != tensor.device.type:
             raise WrongGenerator(where, tensor.device.type, generator.device.type)
 
@@ -46,7 +46,7 @@ def draw(plan: Plan, generator: torch.Generator | None) -> None:
 
 
 def _draw_normal(parameter: Tensor, std: float, generator: torch.Generator | None) -> None:
-    # In float32 at least: before torch 2.11, numbers drawn in bfloat16 end at 3.3.
+    # In float32 at least: before torch 2.12, numbers drawn in bfloat16 end at 3.3.
     dtype = torch.promote_types(parameter.dtype, torch.float32)
     if dtype == parameter.dtype and not is_dtensor(parameter):
         parameter.normal_(0.0, std, generator=generator)

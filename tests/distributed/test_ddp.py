@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel as DDP
 
-from training import assert_as_alone, batches, build, train
+from mechanisms import wrap_in_common_hooks
+from training import Net, assert_as_alone, batches, build, train
 
 PLAIN = {
     "plain": {},
@@ -69,3 +72,18 @@ def ddp_accumulates(rank):
 def test_accumulation_without_synchronisation(world):
     """no_sync for the first of two backwards, each inside `cached()`."""
     world.run(ddp_accumulates)
+
+
+def common_hooks_fail(rank):
+    for options in ({}, {"find_unused_parameters": True}):
+        model = DDP(wrap_in_common_hooks(Net()), **options)
+        with pytest.raises(AttributeError, match="has no attribute 'weight'"):
+            train(model.module, batches(rank), model)
+    model = fully_shard(wrap_in_common_hooks(Net()), mesh=init_device_mesh("cpu", (2,)))
+    with pytest.raises(AttributeError, match="has no attribute 'weight'"):
+        train(model, batches(rank))
+
+
+def test_the_common_hook(world):
+    """Negative control: attention's out_proj has no weight behind a hook that is never called."""
+    world.run(common_hooks_fail)

@@ -14,16 +14,16 @@ import pytest
 import torch
 from torch import nn
 
-from equalized_lr import equalize_lr, he_scales, remove_equalized_lr
+from equalized_lr import equalize_lr, fans, he_scales, remove_equalized_lr
 from reference import CommonHook
 
 
 def wrap_in_common_hooks(model):
     """Each known weight becomes a new Parameter behind a hook that sets `weight`."""
     for layer in model.modules():
-        scales = he_scales(layer, where=lambda path, _: path == "")
-        for name, scale in scales.items():
+        for name in fans(layer):
             if layer._parameters.get(name) is not None:
+                scale = he_scales(layer, where=lambda path, _: path == "")[name]
                 weight = layer._parameters.pop(name)
                 layer.register_parameter(f"{name}_orig", nn.Parameter(weight.detach() / scale))
                 layer.register_forward_pre_hook(CommonHook(name, scale))

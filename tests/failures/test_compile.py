@@ -130,6 +130,18 @@ def test_a_read_after_compiled_training(mechanism):
     close(model[0].weight, plain[0].weight)
 
 
+@common_hook("error")
+def test_a_compiled_parent_that_reads(mechanism):
+    """Attention, which reads the weight of out_proj, as one graph."""
+    model, plain = mechanism.twins(nn.MultiheadAttention(8, 2))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for _ in range(2):
+        for twin in (compiled, plain):
+            first(twin(*(X.double(),) * 3)).square().sum().backward()
+        mechanism.assert_gradients(model, plain)
+        mechanism.step(model, plain)
+
+
 @common_hook("holds")
 def test_compiled_after_eager(mechanism):
     """A model that has run is compiled, evaluated in inference mode, and trains on."""

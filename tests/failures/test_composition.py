@@ -60,6 +60,18 @@ def test_a_parametrized_raw_weight(mechanism):
     mechanism.assert_alike(model, plain, x())
 
 
+@pytest.mark.parametrize("put", [spectral_norm, weight_norm])
+@common_hook("silent")
+def test_over_another_is_not_passed_over(mechanism, put):
+    """Whoever wraps a layer that has another reparametrization learns that it did not happen."""
+    layer = put(nn.Linear(6, 3))
+    try:
+        mechanism.wrap(layer)
+    except errors.OwnedWeight:
+        return
+    assert mechanism.scales(layer), "silently not equalized"
+
+
 def test_a_parametrized_bias_first():
     """Beside a parametrization of the bias the class is torch's, so the weight is refused."""
     model = nn.Linear(6, 3).double()
@@ -93,13 +105,14 @@ def test_twice_is_refused_by_name_and_passed_over_in_a_model():
     EQUALIZED.assert_alike(model, plain, x())
 
 
-def test_a_name_that_is_taken():
+@common_hook("error")
+def test_a_name_that_is_taken(mechanism):
     """A layer with an attribute `weight_orig` of its own is refused, with all that came before."""
     model = net()
     model[2].weight_orig = "mine"
     before = Snapshot(model)
     with pytest.raises(errors.NameTaken, match="weight_orig"):
-        EQUALIZED.wrap(model)
+        mechanism.wrap(model)
     before.assert_unchanged()
 
 

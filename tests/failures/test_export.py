@@ -124,6 +124,18 @@ def test_dynamic_quantization_after_removal_only():
 
 
 @pytest.mark.filterwarnings("ignore")
+@common_hook("error")
+def test_dynamic_quantization_of_a_model_that_has_run(mechanism):
+    """It is refused with a cure, and the model goes on."""
+    model, plain = mechanism.twins(Perceptron())
+    mechanism.assert_alike(model, plain, x())
+    try:
+        torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    except errors.NotConvertible:
+        mechanism.assert_alike(model, plain, x())
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_static_quantization_after_removal_only():
     """FX graph mode, too, is refused before it changes anything."""
     from torch.ao.quantization import get_default_qconfig_mapping
