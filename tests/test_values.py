@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from assertions import assert_equal
 from equalized_lr import equalize_lr
@@ -92,3 +93,12 @@ def test_values_are_changed_in_place():
     address = layer.weight.data_ptr()
     equalize_lr(layer, init="keep")
     assert layer.weight_orig.data_ptr() == address
+
+
+@pytest.mark.parametrize("init", ["normal", "keep"])
+def test_fake_tensors(init):
+    """Under FakeTensorMode, where tensors have no values, models are equalized and loaded."""
+    with FakeTensorMode():
+        layer = equalize_lr(nn.Linear(7, 3), init=init)
+        layer.load_state_dict(nn.Linear(7, 3, dtype=torch.float16).state_dict())
+        assert layer(torch.ones(2, 7)).shape == (2, 3)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from equalized_lr.distributed import is_dtensor
@@ -107,6 +108,8 @@ def _places(root: nn.Module) -> Iterator[_Place]:
 
 
 def _address(tensor: Tensor) -> int:
+    if isinstance(tensor, FakeTensor):
+        return 0
     try:
         return tensor.untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError):  # tensors of tensors have no storage of their own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -122,8 +123,8 @@ def refuse_overflow(where: str, value: float, divisor: float, dtype: torch.dtype
 
 
 def largest(tensor: Tensor) -> float:
-    """The largest finite absolute value."""
-    if tensor.is_meta or tensor.numel() == 0:
+    """The largest finite absolute value; 0 if there are no values."""
+    if tensor.is_meta or tensor.numel() == 0 or isinstance(tensor, FakeTensor):
         return 0.0
     finite = tensor.detach().abs().nan_to_num(nan=0.0, posinf=0.0)
     return float(finite.max())
