@@ -21,12 +21,12 @@ from reference import CommonHook
 def wrap_in_common_hooks(model):
     """Each known weight becomes a new Parameter behind a hook that sets `weight`."""
     for layer in model.modules():
-        for name in fans(layer):
-            if layer._parameters.get(name) is not None:
-                scale = he_scales(layer, where=lambda path, _: path == "")[name]
-                weight = layer._parameters.pop(name)
-                layer.register_parameter(f"{name}_orig", nn.Parameter(weight.detach() / scale))
-                layer.register_forward_pre_hook(CommonHook(name, scale))
+        names = [name for name in fans(layer) if layer._parameters.get(name) is not None]
+        scales = he_scales(layer, where=lambda path, _: path == "") if names else {}
+        for name in names:
+            weight = layer._parameters.pop(name)
+            layer.register_parameter(f"{name}_orig", nn.Parameter(weight.detach() / scales[name]))
+            layer.register_forward_pre_hook(CommonHook(name, scales[name]))
     return model
 
 
