@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 
 from equalized_lr.distributed import is_dtensor
 from equalized_lr.errors import (
@@ -169,6 +170,8 @@ def _divided(value: Tensor, divisor: float, dtype: torch.dtype) -> Tensor:
 
 
 def _has_overflowed(before: Tensor, after: Tensor) -> bool:
-    if after.is_meta or after.layout is not torch.strided or is_dtensor(after):
+    if after.is_meta or isinstance(after, FakeTensor):
+        return False
+    if after.layout is not torch.strided or is_dtensor(after):
         return False
     return not torch.equal(after.isfinite(), before.isfinite())
