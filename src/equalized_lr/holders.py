@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from equalized_lr.errors import TiedAssignment, TiedElsewhere
 from equalized_lr.hook import stored_name
+from equalized_lr.live import live
 
 
 class Slot(NamedTuple):
@@ -119,11 +120,8 @@ def _other_holder(suspects: dict[int, Sequence[Slot]]) -> _Holder | None:
 
 def _search(suspects: dict[int, Sequence[Slot]]) -> Iterator[_Holder]:
     inside = {id(slot.module) for slots in suspects.values() for slot in slots}
-    objects = gc.get_objects()
-    # By type, not by isinstance: that would run the `__class__` of proxies and lazy objects.
-    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, nn.Module)}
-    for module in objects:
-        if type(module) in kinds and id(module) not in inside:
+    for module in live(nn.Module):
+        if id(module) not in inside:
             for parameter in module.__dict__.get("_parameters", {}).values():
                 if id(parameter) in suspects:
                     slot = suspects[id(parameter)][0]
