@@ -282,5 +282,15 @@ def test_it_is_off_beside_fsdp2(layer, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.distributed.fsdp", module)
     with cached():
         assert layer.weight is layer.weight
-        _ = type("FSDPLinear", (Sharding,), {})
+    _ = type("FSDPLinear", (Sharding,), {})
+    with cached():
         assert layer.weight is not layer.weight
+
+
+def test_conjugates_are_no_match():
+    """A parameter that became its own conjugate lies where it lay, and is another weight."""
+    layer = equalize_lr(nn.Linear(2, 2, dtype=torch.complex64))
+    with cached():
+        before = layer.weight
+        layer.weight_orig.data = layer.weight_orig.data.conj()
+        assert_equal(layer.weight, before.conj())

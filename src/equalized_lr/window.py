@@ -10,76 +10,39 @@ from types import FrameType
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled, is_inference_mode_enabled
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch._C._functorch import peek_interpreter_stack
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from equalized_lr.distributed import fsdp2_is_in_use
 
-
-class Computed(NamedTuple):
-    """A weight, and what it was computed from: a tensor, its version, its memory if known."""
-
-    raw: Tensor
-    version: int
-    memory: Tensor | None
-    weight: Tensor
-
-
-class Held:
-    """Computed weights, each believed as long as its circumstances are those of its computation."""
-
-    __slots__ = ("_computed",)
-
-    def __init__(self) -> None:
-        self._computed: dict[Hashable, Computed] = {}
-
-    def read(self, key: Hashable, raw: Tensor, scale: float) -> Tensor:
-        """c * raw, computed at the first read and again whenever its circumstances changed."""
-        if _is_transformed() or raw.is_inference():
-            return raw * scale
-        held = self._computed.get(key)
-        if (
-            held is not None
-            and held.raw is raw
-            and held.version == raw._version
-            and (held.memory is None or _view(held.memory) == _view(raw))
-            and held.weight.requires_grad == (raw.requires_grad and torch.is_grad_enabled())
-            and held.weight.is_inference() == torch.is_inference_mode_enabled()
-            and self._believes()
-        ):
-            return held.weight
-        # `raw * scale` would keep the scale as a tensor for backward, and a second backward
-        # would fail on what it shares with the first; this form keeps a number.
-        weight = cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
-        if self._believes():
-            self._computed[key] = Computed(raw, raw._version, self._memory(raw), weight)
-        return weight
-
-    def _memory(self, raw: Tensor) -> Tensor | None:
-        return None
-
-    def _believes(self) -> bool:
-        raise NotImplementedError
-
-
-def _view(tensor: Tensor) -> tuple[Hashable, ...]:
-    """Where a tensor lies in memory, and how it is laid out there."""
-    storage = tensor.untyped_storage()._cdata
-    layout = tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.is_conj()
-    return storage, *layout
+# The questions below stand in each forward of each layer, often with the processor's caches full of
+# weights; there each object that is touched costs ten times what it costs in a loop. Hence names
+# bound at import, and few calls.
 
 
 def _is_transformed() -> bool:
     # A weight computed under a functorch level or a dispatch mode (fake tensors, selective
-    # checkpointing, tracing) belongs to that level and to no other. Inference tensors, the other
-    # case of `read`, have no version that could be compared.
-    return (
-        torch._C._functorch.peek_interpreter_stack() is not None
-        or torch._C._len_torch_dispatch_stack() != 0
-    )
+    # checkpointing, tracing) belongs to that level and to no other.
+    return peek_interpreter_stack() is not None or _len_torch_dispatch_stack() != 0
 
 
-class Window(Held):
+def _times(raw: Tensor, scale: float) -> Tensor:
+    # `raw * scale` would keep the scale as a tensor for backward, and a second backward would fail
+    # on what it shares with the first; this form keeps a number.
+    return cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
+
+
+class Computed(NamedTuple):
+    """A weight, and the tensor and version of it that it was computed from."""
+
+    raw: Tensor
+    version: int
+    weight: Tensor
+
+
+class Window:
     """What one forward has computed so far.
 
     Note [A window is a frame]: a computed weight is shared only among the reads of one forward,
@@ -88,13 +51,32 @@ class Window(Held):
     survive its forward or cross into another thread, whatever happens to the hook that closes.
     """
 
-    __slots__ = ("_frame",)
+    __slots__ = ("_computed", "_frame")
 
     def __init__(self, frame: FrameType) -> None:
-        super().__init__()
         self._frame = frame
+        self._computed: dict[str, Computed] = {}
 
-    def _believes(self) -> bool:
+    def read(self, name: str, raw: Tensor, scale: float) -> Tensor:
+        """c * raw, computed at the first read and again whenever its circumstances changed."""
+        if _is_transformed() or raw.is_inference():  # which has no version to compare
+            return raw * scale
+        found = self._computed.get(name)
+        if (
+            found is not None
+            and found.raw is raw
+            and found.version == raw._version
+            and found.weight.requires_grad == (raw.requires_grad and is_grad_enabled())
+            and found.weight.is_inference() == is_inference_mode_enabled()
+            and self._is_open()
+        ):
+            return found.weight
+        weight = _times(raw, scale)
+        if self._is_open():
+            self._computed[name] = Computed(raw, raw._version, weight)
+        return weight
+
+    def _is_open(self) -> bool:
         frame: FrameType | None = sys._getframe(2)
         while frame is not None:
             if frame is self._frame:
@@ -103,36 +85,56 @@ class Window(Held):
         return False
 
 
-class Cache(Held):
-    """What was computed since one thread entered `cached()`."""
+class Kept(NamedTuple):
+    """A weight inside `cached()`, and what has to be the same for it to be believed."""
 
-    __slots__ = ("ended",)
+    raw: Tensor
+    now: Hashable
+    memory: Tensor
+    weight: Tensor
+    changes: int | None
+
+
+class Cache:
+    """What was computed since one thread entered `cached()`.
+
+    Note [Caching and FSDP2]: fully_shard gathers new values into the same tensor and takes the
+    count of its changes back, so that nothing shows that they are others. Where there are such
+    models nothing is kept, and every forward computes; what was kept before is of other tensors.
+    """
+
+    __slots__ = ("_computed", "ended")
 
     def __init__(self) -> None:
-        super().__init__()
+        self._computed: dict[Hashable, Kept] = {}
         self.ended = False
 
-    def read(self, key: Hashable, raw: Tensor, scale: float) -> Tensor:
-        """As in a window, with one weight for each grad mode."""
-        if torch._C._get_tracing_state() is not None:  # a trace would take it for a constant
+    def read(self, name: str, raw: Tensor, scale: float) -> Tensor:
+        """As in a window, with one weight for each constant and mode."""
+        # A trace would take a kept weight for a constant.
+        if _get_tracing_state() is not None or _is_transformed() or raw.is_inference():
             return raw * scale
-        weight = super().read((id(raw), scale, torch.is_grad_enabled()), raw, scale)
-        if weight.is_inference() or weight._version == 0:
+        key = id(raw), scale, is_grad_enabled(), is_inference_mode_enabled()
+        now = raw._version, raw.requires_grad, raw.data_ptr(), raw.shape, raw.stride()
+        kept = self._computed.get(key)
+        if kept is not None and kept.raw is raw and kept.now == now:
+            weight = kept.weight
+            if kept.changes is None or kept.changes == weight._version:
+                return weight
+            self.clear()  # somebody wrote into it, which must not come back
+        weight = _times(raw, scale)
+        # A conjugate view lies where its tensor lies, and nothing in `now` tells them apart.
+        if fsdp2_is_in_use() or raw.is_complex():
             return weight
-        self.clear()  # somebody wrote into it, which must not come back
-        return self.read(key, raw, scale)
+        changes = None if weight.is_inference() else weight._version
+        # `p.data = other`, which `layer.to(...)` does, changes no version. Kept alive, the memory
+        # of before cannot come back as that of the next values. A window is too short to care.
+        self._computed[key] = Kept(raw, now, raw.detach(), weight, changes)
+        return weight
 
     def clear(self) -> None:
         """Forgets everything."""
         self._computed.clear()
-
-    # `p.data = other`, which `layer.to(...)` does, changes no version. Kept alive, the memory of
-    # before cannot come back as that of the next values. A window is too short to care.
-    def _memory(self, raw: Tensor) -> Tensor | None:
-        return raw.detach()
-
-    def _believes(self) -> bool:
-        return True
 
 
 class _Caches(threading.local):
@@ -145,14 +147,9 @@ _caches = _Caches()
 
 
 def current_cache() -> Cache | None:
-    """The cache of this thread, or None outside of `cached()`.
-
-    Note [Caching and FSDP2]: fully_shard gathers new values into the same tensor and takes the
-    count of its changes back, so that nothing shows that they are others. A cache would be stale.
-    Where there are such models it is None, and every forward computes.
-    """
+    """The cache of this thread, or None outside of `cached()`."""
     cache = _caches.current
-    return None if cache is None or cache.ended or fsdp2_is_in_use() else cache
+    return None if cache is None or cache.ended else cache
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """FSDP2 and FSDP1 in two processes do what one process does."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -46,14 +48,20 @@ def test_fsdp2(world, each_layer, reshard):
 
 
 def fsdp2_inside_cached(rank):
-    model = shard(build(), each_layer=True, reshard_after_forward=False)
-    with cached():
-        train(model, batches(rank))
-    assert_as_alone(model)
+    for before in (True, False):
+        model = build()
+        with cached() if before else contextlib.nullcontext():
+            if before:
+                model(batches(rank)[0])
+            shard(model, each_layer=True, reshard_after_forward=False)
+            with cached():
+                train(model, batches(rank))
+        assert_as_alone(model)
 
 
 def test_fsdp2_inside_cached(world):
-    """Gathered weights change without a trace: `cached()` must not believe them."""
+    """Gathered weights change without a trace: `cached()` must not believe them, even if the model
+    was sharded inside it, after a forward."""
     world.run(fsdp2_inside_cached)
 
 
