@@ -25,7 +25,7 @@ from memory import peak_bytes
 from rivals import RIVALS, build
 from timing import added, added_ratio, compare, ratio
 
-from equalized_lr import cached, equalize_lr, remove_equalized_lr
+from equalized_lr import cached, remove_equalized_lr
 from equalized_lr.optim import implicit
 
 OTHERS = ("parametrize", "common hook", "tensor hook")
@@ -66,18 +66,31 @@ def small_layers(table, rounds):
             table.row(case, f"of {name}", added_ratio(times, "equalized", name), target)
 
 
-def with_implicit(make, step, names=tuple(RIVALS)):
-    """Training of all rivals, and of a plain model in the implicit form."""
+def with_implicit(make, step, names=tuple(RIVALS), **options):
+    """Training of all rivals, and of a plain model in the implicit form, and in as many groups."""
 
     def trained(name):
         model = build(name, make)
         return step(model, adam(model))
 
-    def plainly():
+    def implicitly():
         model = build("plain", make)
-        return step(model, implicit(torch.optim.Adam, model, lr=1e-5))
+        return step(model, implicit(torch.optim.Adam, model, lr=1e-5, **options))
 
-    return {name: lambda name=name: trained(name) for name in names} | {"implicit": plainly}
+    def in_groups():
+        model = build("plain", make)
+        groups = implicit(torch.optim.Adam, model, lr=1e-5, **options).param_groups
+        params = [{"params": group["params"]} for group in groups]
+        return step(model, torch.optim.Adam(params, lr=1e-5))
+
+    makers = {name: lambda name=name: trained(name) for name in names}
+    return makers | {"implicit": implicitly, "in groups": in_groups}
+
+
+def implicit_rows(table, case, times):
+    """The implicit form beside plain training, and what torch takes for as many groups."""
+    table.row(case, "implicit, of plain", ratio(times, "implicit", "plain"), 1.02)
+    table.row(case, "implicit, of plain in as many groups", ratio(times, "implicit", "in groups"))
 
 
 def training(table, rounds):
@@ -93,7 +106,7 @@ def training(table, rounds):
         table.row(case, "of by hand", ratio(times, "equalized", "by hand"), target)
         for name in (*OTHERS, "plain"):
             table.row(case, f"of {name}", ratio(times, "equalized", name))
-        table.row(case, "implicit, of plain", ratio(times, "implicit", "plain"), 1.02)
+        implicit_rows(table, case, times)
 
 
 def gan(table, rounds):
@@ -102,7 +115,7 @@ def gan(table, rounds):
     case = "PGGAN's step at 32 x 32, WGAN-GP"
     for name in ("by hand", *OTHERS, "plain"):
         table.row(case, f"of {name}", ratio(times, "equalized", name))
-    table.row(case, "implicit, of plain", ratio(times, "implicit", "plain"), 1.02)
+    implicit_rows(table, case, times)
 
 
 def twenty_scales(table, rounds):
@@ -110,17 +123,15 @@ def twenty_scales(table, rounds):
     x = torch.randn(16, 512)
     scales = {f"{2 * i}.weight": 0.01 * (i + 1) for i in range(20)}
 
-    def plain():
-        model = perceptron(512, depth=20)
-        return training_step(model, adam(model), x)
-
-    def with_scales():
-        model = perceptron(512, depth=20)
-        return training_step(model, implicit(torch.optim.Adam, model, scales=scales, lr=1e-5), x)
-
-    times = compare({"plain": plain, "implicit": with_scales}, count=rounds // 2)
+    makers = with_implicit(
+        lambda: perceptron(512, depth=20),
+        lambda m, o: training_step(m, o, x),
+        ("plain",),
+        scales=scales,
+    )
+    times = compare(makers, count=rounds // 2)
     case = "training, 20 layers of 512, 20 scales"
-    table.row(case, "implicit, of plain", ratio(times, "implicit", "plain"), 1.02)
+    implicit_rows(table, case, times)
 
 
 def other_layers(table, rounds):
@@ -131,7 +142,7 @@ def other_layers(table, rounds):
         times = compare(makers, count=rounds)
         case = f"training, {kind}, 2 layers of 128"
         table.row(case, "of plain", ratio(times, "equalized", "plain"))
-        table.row(case, "implicit, of plain", ratio(times, "implicit", "plain"), 1.02)
+        implicit_rows(table, case, times)
 
 
 def evaluation(table, rounds):
@@ -140,9 +151,11 @@ def evaluation(table, rounds):
         x = torch.randn(64, width)
         make = lambda width=width: perceptron(width)  # noqa: E731
         makers = {
-            "plain": lambda make=make, x=x: forward(make(), x),
-            "equalized": lambda make=make, x=x: forward(equalize_lr(make()), x),
-            "removed": lambda make=make, x=x: forward(remove_equalized_lr(equalize_lr(make())), x),
+            "plain": lambda make=make, x=x: forward(build("plain", make), x),
+            "equalized": lambda make=make, x=x: forward(build("equalized", make), x),
+            "removed": lambda make=make, x=x: forward(
+                remove_equalized_lr(build("equalized", make)), x
+            ),
         }
         with cached():
             times = compare(makers, count=rounds, repeat=3)

@@ -1,12 +1,13 @@
 """Times of rivals in one process, interleaved, and ratios that a busy machine does not bend.
 
-Each round runs all rivals in turn, beginning with another one each time, and gives one ratio for
-each pair of them; the median over all rounds counts. A machine that is slow for a while is slow for
-both sides of a ratio. Where memory happens to lie makes differences of several percent, so all
-rivals are built a few times over, in another order each time.
+Each round runs all rivals in turn, in an order drawn anew, and gives one ratio for each pair of
+them; the median over all rounds counts. A machine that is slow for a while is slow for both sides
+of a ratio. Where memory happens to lie makes differences of several percent, and so does what ran
+just before, so all rivals are built a few times over, each time in another order.
 """
 
 import gc
+import random
 import statistics
 import time
 
@@ -15,28 +16,22 @@ BUILDS = 4
 
 def compare(makers, *, count, repeat=1, warm=3):
     """Seconds of one call, by rival, of all rounds; `makers` build what is called."""
-    names, times = list(makers), {name: [] for name in makers}
-    for build in range(BUILDS):
-        order = rotated(names, build)
-        runs = {name: makers[name]() for name in order}
+    shuffled, times = random.Random(0), {name: [] for name in makers}
+    for _ in range(BUILDS):
+        runs = {name: makers[name]() for name in shuffled.sample(list(makers), len(makers))}
         for run in runs.values():
             for _ in range(warm):
                 run()
         gc.collect()
         gc.disable()
-        for turn in range(max(2, count // BUILDS)):
-            for name in rotated(names, turn):
+        for _ in range(max(2, count // BUILDS)):
+            for name in shuffled.sample(list(makers), len(makers)):
                 started = time.perf_counter()
                 for _ in range(repeat):
                     runs[name]()
                 times[name].append((time.perf_counter() - started) / repeat)
         gc.enable()
     return times
-
-
-def rotated(names, by):
-    by %= len(names)
-    return names[by:] + names[:by]
 
 
 def ratio(times, one, other):
