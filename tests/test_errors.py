@@ -58,6 +58,8 @@ EXAMPLES = {
     errors.UnwritableFile: ("a.pt", "No space left on device"),
     errors.MissingPackage: ("safetensors",),
     errors.NoSuchEntry: ("g", {"g_ema": 3}),
+    errors.NothingToFollow: ("Sequential", "Adam"),
+    errors.NothingMeasured: (12,),
 }
 CURES = (
     "Pass", "expected", "Name", "Give", "To change", "Run", "Leave", "Equalize", "Call", "call",

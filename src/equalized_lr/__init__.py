@@ -9,6 +9,7 @@ from equalized_lr import errors
 from equalized_lr.diagnostics import describe
 from equalized_lr.fan import Fan, fans
 from equalized_lr.hook import EqualizedLR
+from equalized_lr.learning_speed import LearningSpeed
 from equalized_lr.plain import plain_state_dict
 from equalized_lr.scales import he_scales
 from equalized_lr.window import cached
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EqualizedLR",
     "Fan",
+    "LearningSpeed",
     "cached",
     "describe",
     "equalize_lr",

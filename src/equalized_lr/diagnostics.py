@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -14,9 +13,10 @@ from torch.nn.parameter import is_lazy
 
 from equalized_lr.distributed import is_dtensor
 from equalized_lr.fan import fans
-from equalized_lr.hook import plain_names, scales_of, stored, stored_name
+from equalized_lr.hook import plain_parameters, scales_of
 from equalized_lr.plan import bias_of
 from equalized_lr.refuse import refuse_non_module
+from equalized_lr.report import Report, number_text, shape_text
 from equalized_lr.scales import he_scales
 
 FAR = 3.0  # how many times as large or small counts as far
@@ -49,29 +49,15 @@ class Line(NamedTuple):
     note: str
 
 
-class Description(Sequence[Line]):
+class Description(Report[Line]):
     """The lines of `describe`: rows for programs, a table in a terminal and in a notebook."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
-        self._lines = list(lines)
+    heads = HEADS
 
-    def __getitem__(self, index: int) -> Line:  # type: ignore[override]
-        return self._lines[index]
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __repr__(self) -> str:
-        cells = [HEADS, *map(_cells, self._lines)]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(HEADS))]
-        rows = (zip(row, widths, strict=True) for row in cells)
-        return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in row).rstrip() for row in rows)
-
-    def _repr_html_(self) -> str:
-        rows = [[html.escape(cell) for cell in _cells(line)] for line in self._lines]
-        head = "".join(f"<th>{cell}</th>" for cell in HEADS)
-        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    def cells(self, row: Line) -> tuple[str, ...]:
+        """The texts of one line."""
+        numbers = map(number_text, (row.fan, row.scale, row.stored_std, row.std))
+        return row.name, row.layer, shape_text(row.shape), *numbers, row.note
 
 
 def describe(module: nn.Module, *, scales: Mapping[str, float] | None = None) -> Description:
@@ -108,13 +94,8 @@ def describe(module: nn.Module, *, scales: Mapping[str, float] | None = None) ->
 def _lines(module: nn.Module, scales: Mapping[str, float]) -> Iterator[Line]:
     for path, layer in module.named_modules():
         in_force, known = scales_of(layer), fans(layer)
-        for name in plain_names(layer):
+        for name, tensor in plain_parameters(layer):
             if "weight" not in name and name not in in_force:
-                continue
-            tensor = layer._parameters.get(name)
-            if name in in_force:
-                tensor = stored(layer, stored_name(name))
-            if tensor is None:
                 continue
             full = f"{path}.{name}" if path else name
             scale = in_force.get(name, scales.get(full))
@@ -182,10 +163,3 @@ def _gain(line: Line) -> float | None:
     if line.scale is None or line.fan is None:
         return None
     return line.scale * math.sqrt(line.fan)
-
-
-def _cells(line: Line) -> tuple[str, ...]:
-    shape = "x".join(map(str, line.shape)) or "-"
-    numbers = (line.fan, line.scale, line.stored_std, line.std)
-    fan, scale, stored_std, std = ("-" if n is None else f"{n:.3g}" for n in numbers)
-    return line.name, line.layer, shape, fan, scale, stored_std, std, line.note

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -23,6 +21,7 @@ from equalized_lr.errors import (
     UnsafeFile,
     UnwritableFile,
 )
+from equalized_lr.packages import needed
 
 TORCH = (".pt", ".pth", ".ckpt", ".bin", ".model", ".tar")
 KNOWN = (*TORCH, ".safetensors", ".npz")
@@ -58,13 +57,13 @@ def _read_torch(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path) -> Any:
-    return _package("safetensors.torch").load_file(path)
+    return needed("safetensors.torch").load_file(path)
 
 
 def _read_npz(path: Path) -> Any:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no .npz archive")
-    with path.open("rb") as file, _package("numpy").load(file, allow_pickle=False) as archive:
+    with path.open("rb") as file, needed("numpy").load(file, allow_pickle=False) as archive:
         arrays = {key: archive[key] for key in archive.files}
     if not all(map(_is_array, arrays.values())):
         raise ValueError("it holds something else than arrays")
@@ -136,7 +135,7 @@ def _open_to_others(name: str) -> None:
 
 def _dump(tensors: Mapping[str, Tensor], suffix: str, file: Any) -> None:
     if suffix == ".npz":
-        numpy = _package("numpy")
+        numpy = needed("numpy")
         arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for key, array in arrays.items():
@@ -145,16 +144,9 @@ def _dump(tensors: Mapping[str, Tensor], suffix: str, file: Any) -> None:
     elif suffix == ".safetensors":
         # The format knows no ties: each tensor is written by itself.
         apart = {key: tensor.clone().contiguous() for key, tensor in tensors.items()}
-        file.write(_package("safetensors.torch").save(apart))
+        file.write(needed("safetensors.torch").save(apart))
     else:
         torch.save(dict(tensors), file)
-
-
-def _package(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise MissingPackage(name.partition(".")[0]) from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor, mul, nn
 from torch.compiler import is_dynamo_compiling
 from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
@@ -147,6 +147,16 @@ def plain_names(module: nn.Module) -> list[str]:
     return own + [name for name in scales_of(module) if name not in own]
 
 
+def plain_parameters(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """A module's own parameters by their plain names, equalized ones as they are stored."""
+    equalized = scales_of(module)
+    for name in plain_names(module):
+        held = module._parameters.get(name)
+        tensor = stored(module, stored_name(name)) if name in equalized else held
+        if tensor is not None:
+            yield name, tensor
+
+
 def stored(module: nn.Module, key: str) -> Tensor:
     """The stored tensor by its own name, `weight_orig`."""
     raw = module._parameters.get(key)
@@ -174,6 +184,6 @@ def reader(name: str) -> Callable[[nn.Module], Tensor]:
             return cast(Tensor, getattr(module, key) * scale)
         # See Note [A window is a frame]; one look only, as another thread may close it meanwhile.
         held = current_cache() or hook.window
-        return raw * scale if held is None else held.read(name, raw, scale)
+        return mul(raw, scale) if held is None else held.read(name, raw, scale)
 
     return read

@@ -47,6 +47,13 @@ class Equalized(EffectiveState):
         _set_class(self, plain)
         plain.__init__(self, *args, **kwargs)
 
+    def extra_repr(self) -> str:
+        """The layer's own, and c; the range of them if there are several."""
+        hook = find_hook(self)
+        scales = sorted(set(hook.scales.values())) if hook else []
+        spoken = " to ".join(f"{scale:.3g}" for scale in dict.fromkeys((*scales[:1], *scales[-1:])))
+        return ", ".join(filter(None, (super().extra_repr(), spoken and f"c={spoken}")))
+
     def __prepare_scriptable__(self) -> nn.Module:
         """Called by torch.jit.script before it compiles what it cannot read."""
         raise NotConvertible(type(self).__name__, "torch.jit.script")

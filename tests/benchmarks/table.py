@@ -7,6 +7,7 @@ Takes a quarter of an hour. See docs/performance.md for what the rows mean.
 
 import argparse
 import sys
+from functools import partial
 
 import torch
 from cases import (
@@ -23,9 +24,9 @@ from cases import (
 )
 from memory import peak_bytes
 from rivals import RIVALS, build
-from timing import added, added_ratio, compare, ratio
+from timing import added, added_ratio, compare, mean_ratio, ratio
 
-from equalized_lr import cached, remove_equalized_lr
+from equalized_lr import LearningSpeed, cached, remove_equalized_lr
 from equalized_lr.optim import implicit
 
 OTHERS = ("parametrize", "common hook", "tensor hook")
@@ -100,7 +101,7 @@ def training(table, rounds):
         makers = with_implicit(
             lambda width=width: perceptron(width), lambda m, o, x=x: training_step(m, o, x)
         )
-        times = compare(makers, count=rounds if width < 2048 else rounds // 8)
+        times = compare(makers, count=rounds if width < 2048 else rounds // 4)
         case = f"training, 3 layers of {width}, batch {batch}"
         target = 1.03 if width >= 512 else None
         table.row(case, "of by hand", ratio(times, "equalized", "by hand"), target)
@@ -143,6 +144,28 @@ def other_layers(table, rounds):
         case = f"training, {kind}, 2 layers of 128"
         table.row(case, "of plain", ratio(times, "equalized", "plain"))
         implicit_rows(table, case, times)
+
+
+def following(table, rounds):
+    """What it costs to look at the layers' speeds while they train."""
+    for width, batch in [(128, 16), (512, 64)]:
+        x = torch.randn(batch, width)
+
+        def step(*, followed, width=width, x=x):
+            model = build("equalized", lambda: perceptron(width))
+            optimizer = adam(model)
+            if followed:
+                LearningSpeed(model, optimizer).__enter__()
+            return training_step(model, optimizer, x)
+
+        makers = {
+            name: partial(step, followed=name == "followed") for name in ("alone", "followed")
+        }
+        times = compare(makers, count=4 * rounds)
+        case = f"training, 3 layers of {width}, batch {batch}"
+        table.row(
+            case, "with LearningSpeed, of without", mean_ratio(times, "followed", "alone"), 1.03
+        )
 
 
 def evaluation(table, rounds):
@@ -200,7 +223,19 @@ def memory(table, rounds):
         table.row(case, "by hand", over["by hand"])
 
 
-PARTS = (*(small_layers, training, gan, twenty_scales, other_layers, evaluation, compiled, memory),)
+PARTS = (
+    *(
+        small_layers,
+        training,
+        gan,
+        twenty_scales,
+        other_layers,
+        following,
+        evaluation,
+        compiled,
+        memory,
+    ),
+)
 
 
 def main():

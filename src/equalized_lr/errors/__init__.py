@@ -42,6 +42,7 @@ from equalized_lr.errors.optimizers import (
     UnknownOptimizer,
     UnknownState,
 )
+from equalized_lr.errors.speeds import NothingMeasured, NothingToFollow
 from equalized_lr.errors.states import (
     AmbiguousState,
     ForeignState,
@@ -91,7 +92,9 @@ __all__ = [
     "NotCopyable",
     "NotEqualized",
     "NotTrained",
+    "NothingMeasured",
     "NothingToEqualize",
+    "NothingToFollow",
     "OffloadedWeight",
     "OwnedWeight",
     "ParallelizeFirst",

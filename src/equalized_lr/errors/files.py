@@ -50,12 +50,14 @@ class UnwritableFile(EqualizedLRError, ValueError):
 
 
 class MissingPackage(EqualizedLRError, RuntimeError):
-    """A format needs a package that is not installed."""
+    """Something needs a package that is not installed."""
 
-    def __init__(self, package: str) -> None:
+    def __init__(
+        self, package: str, what: str = "this format", instead: str = "give a .pt file"
+    ) -> None:
         super().__init__(
-            f"this format needs the package {package}, which is not installed. "
-            f"Run pip install {package}, or give a .pt file."
+            f"{what} needs the package {package}, which is not installed. "
+            f"Run pip install {package}, or {instead}."
         )
 
 

@@ -17,7 +17,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from equalized_lr.errors import (
-    InvalidArgument,
     NotTrained,
     SchedulerAttached,
     UnknownState,
@@ -27,6 +26,7 @@ from equalized_lr.live import live
 from equalized_lr.optim.groups import Group, split, translated
 from equalized_lr.optim.radam import switch_early_steps
 from equalized_lr.optim.scaled_steps import ScaledSteps, scaled_steps_of
+from equalized_lr.optim.stepping import optimizers_of
 from equalized_lr.optim.table import Row, row_of, times_power, without_constant_translation
 
 Optimizers = Optimizer | Sequence[Optimizer] | None
@@ -91,11 +91,9 @@ def plan_handovers(
         SchedulerAttached: a scheduler goes by the groups as they are.
         Unscalable: its state would not fit into its dtype.
     """
-    optimizers = [given] if isinstance(given, Optimizer) else given or ()
+    optimizers = [] if given is None else optimizers_of(given)
     handovers = []
     for optimizer in optimizers:
-        if not isinstance(optimizer, Optimizer):
-            raise InvalidArgument("optimizer", optimizer, "a torch.optim.Optimizer, or several")
         held = {p for group in optimizer.param_groups for p in group["params"]}
         factors = {p: c for p, c in constants.items() if p in held}
         if factors:

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
 from torch.optim import Optimizer
 
-from equalized_lr.errors import NotCopyable
+from equalized_lr.errors import InvalidArgument, NotCopyable
 
 Step = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def optimizers_of(given: object) -> list[Optimizer]:
+    """One or several optimizers, as a list.
+
+    Raises:
+        InvalidArgument: something else was given.
+    """
+    optimizers: list[Any] = list(given) if isinstance(given, Sequence) else [given]
+    for optimizer in optimizers:
+        if not isinstance(optimizer, Optimizer):
+            raise InvalidArgument("optimizer", optimizer, "a torch.optim.Optimizer, or several")
+    return optimizers
+
+
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """The optimizer inside of a wrapper that is one by its class only, as accelerate's."""
+    if hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        return optimizer
+    return unwrapped(vars(optimizer)["optimizer"])
 
 
 def not_compiled(function: F, *, recursive: bool = True) -> F:

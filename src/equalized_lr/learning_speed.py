@@ -1,0 +1,224 @@
+"""`LearningSpeed`: how fast each layer of a model learns, seen while it trains."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from torch import nn
+from torch.optim import Optimizer
+
+from equalized_lr.errors import InvalidArgument, NothingMeasured, NothingToFollow
+from equalized_lr.following import Follower, Track
+from equalized_lr.optim.stepping import optimizers_of, unwrapped
+from equalized_lr.refuse import refuse_non_module
+from equalized_lr.report import Report, number_text, shape_text
+from equalized_lr.speed_plot import draw
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FAR = 3.0  # how many times as fast or slow as most counts as far
+
+
+class Speed(NamedTuple):
+    """How fast one weight learns.
+
+    Attributes:
+        name: its plain qualified name.
+        layer: the class of its layer.
+        shape: its shape.
+        scale: its c in the explicit or implicit form, None for a plain weight.
+        relative_step: the median of its relative steps; None if none was seen.
+        note: what a practitioner would want to know.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    scale: float | None
+    relative_step: float | None
+    note: str
+
+
+class Speeds(Report[Speed]):
+    """The table of `LearningSpeed`."""
+
+    heads = ("weight", "layer", "shape", "c", "relative step", "log10", "note")
+
+    def cells(self, row: Speed) -> tuple[str, ...]:
+        """The texts of one row."""
+        log = f"{math.log10(row.relative_step):.1f}" if row.relative_step else "-"
+        numbers = number_text(row.scale), number_text(row.relative_step), log
+        return row.name, row.layer, shape_text(row.shape), *numbers, row.note
+
+
+class LearningSpeed:
+    """Follows a training, and says how far each step moves each weight, relative to its size.
+
+    The relative step of a weight is ‖Δŵ‖ / ‖ŵ‖: how much of the weight one optimizer step replaces,
+    taken from the weights themselves, so that it holds for every optimizer, form and schedule. With
+    equal ones all layers learn at the same speed (PGGAN, section 4.1). A customary healthy value is
+    10**-3; what counts here is whether the layers are close together.
+
+    Example:
+        >>> net = equalize_lr(nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 2)))
+        >>> optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+        >>> with LearningSpeed(net, optimizer) as speed:
+        ...     for _ in range(40):
+        ...         optimizer.zero_grad()
+        ...         net(torch.randn(32, 8)).square().mean().backward()
+        ...         _ = optimizer.step()
+        >>> [(row.name, round(row.relative_step, 4)) for row in speed.table()]
+        [('0.weight', 0.0009), ('2.weight', 0.001)]
+        >>> speed.spread < 1.5
+        True
+
+    It follows every parameter of two or more axes that the optimizer trains; biases and the gains
+    of norm layers, which begin at zero and one, have no speed to compare. To be cheap it looks at
+    each weight in one of `every` steps only, the weights taking turns; to fit into memory it
+    merges neighbouring samples of long trainings.
+
+    Args:
+        module: plain, equalized or mixed.
+        optimizer: what trains it: one, or several that share its weights.
+        every: each weight is looked at in one of so many steps.
+
+    Raises:
+        InvalidArgument: `optimizer` is no torch optimizer, or `every` is no positive number.
+        NothingToFollow: on entering, if no weight of the module is trained by the optimizer.
+    """
+
+    def __init__(
+        self, module: nn.Module, optimizer: Optimizer | Sequence[Optimizer], *, every: int = 20
+    ) -> None:
+        refuse_non_module(module)
+        if not isinstance(every, int) or every < 1:
+            raise InvalidArgument("every", every, "a positive whole number of steps")
+        optimizers = optimizers_of(optimizer)
+        if not optimizers:
+            raise InvalidArgument("optimizer", optimizer, "at least one")
+        self._optimizers = [unwrapped(given) for given in optimizers]
+        self._module = module
+        self._followers = [Follower(module, given, every) for given in self._optimizers]
+
+    def __enter__(self) -> Self:
+        for follower in self._followers:
+            follower.start()
+        if not self._tracks():
+            self.__exit__(None, None, None)
+            optimizers = " and ".join(type(given).__name__ for given in self._optimizers)
+            raise NothingToFollow(type(self._module).__name__, optimizers)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for follower in self._followers:
+            follower.stop()
+
+    @property
+    def steps(self) -> int:
+        """How many steps were seen, of the optimizer that made most."""
+        return max(follower.steps for follower in self._followers)
+
+    @property
+    def relative_steps(self) -> dict[str, list[tuple[int, float]]]:
+        """For each weight what was sampled: the number of the step, from 0, and ‖Δŵ‖ / ‖ŵ‖."""
+        return {track.weight.name: track.points() for track in self._tracks()}
+
+    @property
+    def spread(self) -> float:
+        """How many times as fast as the slowest weight the fastest one is, by their medians.
+
+        Weights that do not move at all, such as those of dead layers, are not counted; the table
+        names them.
+
+        Raises:
+            NothingMeasured: no step was seen in which a weight moved.
+        """
+        moving = [speed for speed in self._medians().values() if speed]
+        if not moving:
+            raise NothingMeasured(self.steps)
+        return max(moving) / min(moving)
+
+    def table(self) -> Speeds:
+        """One row for each weight, in the model's order: a table, and rows for programs."""
+        medians = self._medians()
+        usual = statistics.median([speed for speed in medians.values() if speed] or [0.0])
+        rows = [
+            Speed(
+                name=track.weight.name,
+                layer=track.weight.layer,
+                shape=tuple(track.weight.parameter.shape),
+                scale=track.weight.scale,
+                relative_step=medians[track.weight.name],
+                note=_note(medians[track.weight.name], usual),
+            )
+            for track in self._tracks()
+        ]
+        return Speeds(rows, self._summary())
+
+    def plot(self, path: str | PathLike[str] | None = None, *, axes: Axes | None = None) -> Figure:
+        """Draws the relative steps over the training, one line for each weight.
+
+        Args:
+            path: a file to write the picture to, in the format that its name says.
+            axes: where to draw; a new figure if left out.
+
+        Raises:
+            MissingPackage: matplotlib is not installed.
+            NothingMeasured: no step was seen in which a weight moved.
+        """
+        title = f"spread {self.spread:.3g}"
+        return draw(self.relative_steps, title, path, axes)
+
+    def __repr__(self) -> str:
+        return f"LearningSpeed: {self._summary()}"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def _tracks(self) -> list[Track]:
+        return [track for follower in self._followers for track in follower.tracks.values()]
+
+    def _medians(self) -> dict[str, float | None]:
+        points = self.relative_steps
+        return {
+            name: statistics.median(step for _, step in seen) if seen else None
+            for name, seen in points.items()
+        }
+
+    def _summary(self) -> str:
+        medians = {name: speed for name, speed in self._medians().items() if speed}
+        if not medians:
+            return f"{self.steps} steps, no weight was seen to move yet"
+        fastest, slowest = (
+            max(medians, key=medians.__getitem__),
+            min(medians, key=medians.__getitem__),
+        )
+        return (
+            f"{self.steps} steps, spread {medians[fastest] / medians[slowest]:.3g}: "
+            f"{fastest} is the fastest, {slowest} the slowest"
+        )
+
+
+def _note(speed: float | None, usual: float) -> str:
+    if speed is None:
+        return "no step seen"
+    if speed == 0:
+        return "does not move"
+    if speed > FAR * usual:
+        return f"fast: {speed / usual:.3g} times the median"
+    if speed < usual / FAR:
+        return f"slow: 1/{usual / speed:.3g} of the median"
+    return ""

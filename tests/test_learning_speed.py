@@ -1,0 +1,404 @@
+"""`LearningSpeed` says how far each step moves each weight, relative to its size.
+
+1. A relative step is the norm of the difference over the norm before, whatever the optimizer.
+2. Both forms have the same speeds; so has the stored weight.
+3. The spread is that of the medians, over the weights that move.
+4. The optimizer is as before: in its trajectory, and in its hooks afterwards.
+5. Memory is bounded, and what is merged is the mean.
+"""
+
+import copy
+import math
+import statistics
+import sys
+
+import accelerate
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import strategies
+from equalized_lr import LearningSpeed, equalize_lr, errors, remove_equalized_lr
+from equalized_lr.following import POINTS, Track, Weight, relative_step
+from equalized_lr.optim import ScaledSteps, implicit, init_
+
+X = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
+
+
+def perceptron():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 2)
+    )
+
+
+def train(net, optimizer, steps=6):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net(X).square().mean().backward()
+        optimizer.step()
+
+
+def follow(net, optimizer, steps=6, every=1):
+    with LearningSpeed(net, optimizer, every=every) as speed:
+        train(net, optimizer, steps)
+    return speed
+
+
+def by_hand(net, optimizer, steps=6):
+    """The oracle: effective weights, read before and after each step."""
+    seen = {name: [] for name in ("0", "2", "4")}
+    for _ in range(steps):
+        before = {name: net.get_submodule(name).weight.detach().clone() for name in seen}
+        train(net, optimizer, 1)
+        for name, old in before.items():
+            new = net.get_submodule(name).weight.detach()
+            seen[name].append(((new - old).norm() / old.norm()).item())
+    return {f"{name}.weight": steps for name, steps in seen.items()}
+
+
+MAKERS = {
+    "plain": lambda net: torch.optim.Adam(net.parameters(), lr=1e-2),
+    "equalized": lambda net: torch.optim.Adam(equalize_lr(net).parameters(), lr=1e-2),
+    "implicit": lambda net: implicit(torch.optim.Adam, init_(net), lr=1e-2),
+    "SGD": lambda net: torch.optim.SGD(equalize_lr(net).parameters(), lr=0.1, momentum=0.9),
+    "weight decay": lambda net: torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.5),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_the_steps_are_those_of_the_effective_weights(make):
+    """For each form and optimizer what is followed is what a reader of the weights sees."""
+    net = perceptron()
+    speed = follow(net, make(net))
+    twin = perceptron()
+    expected = by_hand(twin, make(twin))
+    assert list(speed.relative_steps) == list(expected)
+    for name, points in speed.relative_steps.items():
+        assert [step for step, _ in points] == list(range(6))
+        assert [value for _, value in points] == pytest.approx(expected[name], rel=1e-5)
+    rows = speed.table()
+    assert [row.relative_step for row in rows] == pytest.approx(
+        [statistics.median(values) for values in expected.values()], rel=1e-5
+    )
+    medians = [row.relative_step for row in rows]
+    assert speed.spread == pytest.approx(max(medians) / min(medians))
+
+
+def test_the_seen_training_is_the_unseen_one():
+    """Weights, and what the optimizer has of hooks, are as if nobody had looked."""
+    nets = [equalize_lr(perceptron()) for _ in range(2)]
+    optimizers = [torch.optim.Adam(net.parameters(), lr=1e-2) for net in nets]
+    follow(nets[0], optimizers[0])
+    train(nets[1], optimizers[1])
+    for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not optimizers[0]._optimizer_step_pre_hooks
+    assert not optimizers[0]._optimizer_step_post_hooks
+    copy.deepcopy(optimizers[0])
+
+
+def test_forms_have_the_same_speeds():
+    """A stored weight, its effective one and its implicit twin move at one relative speed."""
+    explicit, plain = equalize_lr(perceptron()), perceptron()
+    plain.load_state_dict(remove_equalized_lr(copy.deepcopy(explicit)).state_dict())
+    one = follow(explicit, torch.optim.Adam(explicit.parameters(), lr=1e-2))
+    other = follow(plain, implicit(torch.optim.Adam, plain, lr=1e-2))
+    for row, twin in zip(one.table(), other.table(), strict=True):
+        assert row.relative_step == pytest.approx(twin.relative_step, rel=1e-3)
+        assert row.scale == pytest.approx(twin.scale)
+    plain = perceptron()
+    assert {row.scale for row in follow(plain, MAKERS["plain"](plain)).table()} == {None}
+
+
+@given(sample=strategies.samples())
+def test_any_layer(sample):
+    """What does not learn stands still, and every weight that is a matrix has its row."""
+    layer = sample.layer
+    weights = [name for name, p in layer.named_parameters() if p.ndim >= 2]
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+    with LearningSpeed(layer, optimizer, every=1) as speed:
+        for p in layer.parameters():
+            p.grad = p.detach().clone()
+        optimizer.step()
+    assert [row.name for row in speed.table()] == weights
+    for points in speed.relative_steps.values():
+        assert all(value == pytest.approx(0.5, rel=0.02) for _, value in points)
+
+
+def test_equalizing_evens_out():
+    """The number that a user looks at: the spread of plain weights is a multiple of ours."""
+
+    def spread(make):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(8, 512), nn.Tanh(), nn.Linear(512, 2))
+        return follow(net, make(net), steps=20).spread
+
+    assert spread(MAKERS["equalized"]) < 1.5
+    assert spread(MAKERS["plain"]) > 4
+
+
+def test_notes():
+    """A layer far from the others is named, as is one that does not move."""
+    net = perceptron()
+    equalize_lr(net[0], lr_mul=100.0)
+    equalize_lr(net[2])
+    equalize_lr(net[4], lr_mul=0.01)
+    net.append(nn.Linear(2, 2))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        for _ in range(3):
+            optimizer.zero_grad()
+            net[:5](X).square().sum().backward()
+            optimizer.step()
+    notes = [row.note for row in speed.table()]
+    assert notes[0].startswith("fast: ")
+    assert notes[1] == ""
+    assert notes[2].startswith("slow: 1/")
+    assert notes[3] == "does not move"
+    assert math.isfinite(speed.spread)
+
+
+def test_zero_weights_have_no_speed():
+    """The first step of a weight that begins at zero is infinitely fast, and not counted."""
+    net = nn.Linear(8, 2)
+    nn.init.zeros_(net.weight)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        net(X).sum().backward()
+        optimizer.step()
+        assert speed.table()[0].note == "no step seen"
+        with pytest.raises(errors.NothingMeasured):
+            _ = speed.spread
+        optimizer.step()
+    assert [step for step, _ in speed.relative_steps["weight"]] == [1]
+
+
+def test_weights_take_turns():
+    """Each is looked at in one of `every` steps, no two of the first few in the same."""
+    net = perceptron()
+    speed = follow(net, MAKERS["plain"](net), steps=10, every=4)
+    steps = {name: [step for step, _ in points] for name, points in speed.relative_steps.items()}
+    assert steps == {"0.weight": [0, 4, 8], "2.weight": [1, 5, 9], "4.weight": [2, 6]}
+    assert speed.steps == 10
+
+
+@given(count=st.integers(1, 3000), every=st.integers(1, 7), first=st.integers(0, 6))
+def test_memory_is_bounded(count, every, first):
+    """However long the training, there are fewer points than POINTS, and their mean is right."""
+    parameter = torch.ones(1, 1)
+    track, values = Track(Weight("w", "Linear", None, parameter), every, first), []
+    for step in range(count):
+        if step >= track.next:
+            track.add(step, parameter / (1 + step))
+            values.append(step)
+    points = track.points()
+    assert len(points) < POINTS
+    if len(values) < POINTS:
+        assert [step for step, _ in points] == values
+        assert [value for _, value in points] == pytest.approx(values, rel=1e-5)
+    else:
+        assert len(points) >= POINTS // 2
+
+
+def test_merged_points_are_means():
+    """At the limit neighbours become one point at the place of the first, and half are taken."""
+    parameter = torch.full((1, 1), 2.0)
+    track = Track(Weight("w", "Linear", None, parameter), 1, 0)
+    for step in range(POINTS):
+        track.add(step, parameter / (2.0 if step % 2 else 4.0))
+    assert track.points() == [(step, 2.0) for step in range(0, POINTS, 2)]
+    assert track.next == POINTS + 1
+
+
+def test_growing_networks():
+    """A layer that joins the optimizer in mid-training is followed from then on."""
+    net = perceptron()
+    optimizer = torch.optim.Adam(net[:3].parameters(), lr=1e-2)
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        train(net, optimizer, 2)
+        assert [row.name for row in speed.table()] == ["0.weight", "2.weight"]
+        optimizer.add_param_group({"params": list(net[4].parameters())})
+        train(net, optimizer, 2)
+    assert [step for step, _ in speed.relative_steps["4.weight"]] == [2, 3]
+
+
+def test_changes_of_form_in_mid_training():
+    """Wrapping and removing between two steps changes neither the rows nor the speeds."""
+    net = perceptron()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        train(net, optimizer, 2)
+        equalize_lr(net, init="keep", optimizer=optimizer)
+        train(net, optimizer, 2)
+        remove_equalized_lr(net, optimizer=optimizer)
+        train(net, optimizer, 2)
+    twin = perceptron()
+    expected = by_hand(twin, MAKERS["plain"](twin))
+    for name, points in speed.relative_steps.items():
+        assert [value for _, value in points] == pytest.approx(expected[name], rel=1e-4)
+
+
+def test_again_and_again():
+    """A second block goes on where the first ended; what is seen is kept."""
+    net = perceptron()
+    optimizer = MAKERS["plain"](net)
+    speed = LearningSpeed(net, optimizer, every=1)
+    for _ in range(2):
+        with speed:
+            train(net, optimizer, 2)
+        train(net, optimizer, 3)
+    assert speed.steps == 4
+    assert [step for step, _ in speed.relative_steps["0.weight"]] == [0, 1, 2, 3]
+
+
+def test_an_exception_in_a_step():
+    """A step that fails is not counted, and the next one is measured from where it begins."""
+    net = perceptron()
+    optimizer = MAKERS["plain"](net)
+    failing = [True]
+
+    def closure():
+        if failing.pop():
+            raise KeyError
+        optimizer.zero_grad()
+        loss = net(X).square().mean()
+        loss.backward()
+        return loss
+
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        with pytest.raises(KeyError):
+            optimizer.step(closure)
+        failing.append(False)
+        optimizer.step(closure)
+    assert speed.steps == 1
+    assert [len(points) for points in speed.relative_steps.values()] == [1, 1, 1]
+
+
+def test_several_optimizers():
+    """One for each part, as a GAN has them, or as Muon's users do."""
+    net = perceptron()
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (net[0], net[2:])]
+    with LearningSpeed(net, optimizers, every=1) as speed:
+        net(X).square().mean().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        optimizers[0].step()
+    assert {name: len(points) for name, points in speed.relative_steps.items()} == {
+        "0.weight": 2,
+        "2.weight": 1,
+        "4.weight": 1,
+    }
+    assert speed.steps == 2
+
+
+def test_under_scaled_steps():
+    """The steps are made in other units, and the relative step is the same."""
+    nets = [perceptron(), perceptron()]
+    optimizers = [MAKERS["plain"](net) for net in nets]
+    for net, optimizer in zip(nets, optimizers, strict=True):
+        ScaledSteps(optimizer, net)
+    speed, expected = follow(nets[0], optimizers[0]), by_hand(nets[1], optimizers[1])
+    for name, points in speed.relative_steps.items():
+        assert [value for _, value in points] == pytest.approx(expected[name], rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.complex64])
+def test_dtypes(dtype):
+    """A relative step of a quarter is one in every dtype, of large weights too."""
+    before = torch.full((300, 300), 256.0, dtype=dtype)
+    assert float(relative_step(before, before * 1.25)) == 0.25
+
+
+def test_scaler_and_accelerate():
+    """A gradient scaler's skipped step is no step; accelerate's wrapper is looked through."""
+    net = perceptron()
+    optimizer = MAKERS["plain"](net)
+    wrapper = accelerate.Accelerator(cpu=True).prepare(optimizer)
+    assert wrapper is not optimizer
+    speed = follow(net, wrapper)
+    assert speed.steps == 6
+    scaler = torch.amp.GradScaler("cpu")
+    with speed:
+        for factor in (1.0, math.inf):
+            optimizer.zero_grad()
+            scaler.scale(net(X).square().mean() * factor).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    assert speed.steps == 7
+
+
+def test_tied_and_lazy_weights():
+    """A tied weight has one row, under the first of its names; a lazy one has none yet."""
+    net = perceptron()
+    net[2].weight = nn.Parameter(torch.randn(32, 32))
+    net.append(nn.Linear(32, 32))
+    net[5].weight = net[2].weight
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    net.append(nn.LazyLinear(3))
+    with LearningSpeed(net, optimizer) as speed:
+        assert [row.name for row in speed.table()] == ["0.weight", "2.weight", "4.weight"]
+
+
+def test_text_html_and_picture(tmp_path):
+    """A table in a terminal and in a notebook, one line in a log, a picture in a file."""
+    net = perceptron()
+    speed = follow(net, MAKERS["equalized"](net))
+    assert repr(speed).startswith("LearningSpeed: 6 steps, spread ")
+    lines = str(speed.table()).splitlines()
+    assert " ".join(lines[0].split()) == "weight layer shape c relative step log10 note"
+    assert lines[1].split()[:4] == ["0.weight", "Linear", "32x8", "0.5"]
+    assert lines[-1] == repr(speed).removeprefix("LearningSpeed: ")
+    assert speed._repr_html_().count("<tr>") == 4
+    figure = speed.plot(tmp_path / "speeds.png")
+    assert (tmp_path / "speeds.png").stat().st_size > 10_000
+    (axes,) = figure.axes
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["0.weight", "2.weight", "4.weight"]
+    assert axes.get_yscale() == "log"
+    for (name, points), line in zip(speed.relative_steps.items(), axes.get_lines(), strict=False):
+        assert line.get_ydata().tolist() == [value for _, value in points], name
+
+
+def test_a_picture_of_one_of_your_own():
+    """The axes may be given; of many weights only the ends of the order are in the legend."""
+    from matplotlib.figure import Figure
+
+    net = nn.Sequential(*(nn.Linear(8, 8) for _ in range(20)))
+    speed = follow(net, MAKERS["plain"](net))
+    axes = Figure().subplots()
+    assert speed.plot(axes=axes) is axes.figure
+    assert len(axes.get_legend().get_texts()) == 12
+    assert len(axes.get_lines()) == 21
+
+
+def test_without_matplotlib(monkeypatch):
+    """Nothing imports it before a picture is asked for, and then its absence is an error."""
+    net = perceptron()
+    speed = follow(net, MAKERS["plain"](net))
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(errors.MissingPackage, match="pip install matplotlib"):
+        speed.plot()
+
+
+def test_refusals():
+    """Nothing to follow, nothing seen, and arguments that are none."""
+    net = perceptron()
+    with (
+        pytest.raises(errors.NothingToFollow, match="Adam"),
+        LearningSpeed(net, MAKERS["plain"](perceptron())),
+    ):
+        pass
+    with pytest.raises(errors.NothingMeasured):
+        LearningSpeed(net, MAKERS["plain"](net)).plot()
+    assert "no step seen" not in repr(LearningSpeed(net, MAKERS["plain"](net)).table())
+    for optimizer in (None, [], net, net.parameters()):
+        with pytest.raises(errors.InvalidArgument, match="optimizer"):
+            LearningSpeed(net, optimizer)
+    for every in (0, -1, 2.5):
+        with pytest.raises(errors.InvalidArgument, match="every"):
+            LearningSpeed(net, MAKERS["plain"](net), every=every)
+    with pytest.raises(errors.NotAModule):
+        LearningSpeed(net.parameters(), MAKERS["plain"](net))
