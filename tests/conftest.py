@@ -32,6 +32,9 @@ settings.register_profile("default", max_examples=40, deadline=None, suppress_he
 settings.register_profile(
     "thorough", max_examples=2000, deadline=None, derandomize=False, suppress_health_check=slow
 )
+settings.register_profile(
+    "mutation", max_examples=8, deadline=None, derandomize=True, suppress_health_check=slow
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

@@ -19,7 +19,8 @@ from equalized_lr import optim
 ROOT = Path(__file__).parent.parent
 MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SCRIPTS = [path for path in MARKDOWN if path != recipes.PAGE]
-SOURCES = sorted((ROOT / "src").rglob("*.py"))
+PACKAGE = Path(equalized_lr.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 markdown = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=0)])
 docstrings = Sybil(
@@ -41,7 +42,7 @@ def run(sybil, path):
 
 
 def identifier(path):
-    return str(path.relative_to(ROOT))
+    return str(path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT))
 
 
 def blocks(path):
@@ -49,8 +50,9 @@ def blocks(path):
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=identifier)
-def test_code_blocks(path):
+def test_code_blocks(path, tmp_path, monkeypatch):
     """Each Python block of a page runs, in the order of the page."""
+    monkeypatch.chdir(tmp_path)
     assert run(markdown, path) == blocks(path)
 
 

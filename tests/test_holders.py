@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from equalized_lr import equalize_lr, errors, holders, remove_equalized_lr
-from equalized_lr.holders import Slot, refuse_outside_holders, slots_by_parameter
+from equalized_lr.holders import Slot, refuse_outside_holders, tied_slots
 
 
 @pytest.fixture
@@ -83,10 +83,24 @@ def test_objects_that_pretend_are_not_touched():
 def test_slots_name_their_place():
     """A slot says its qualified name and its layer's kind, plain or equalized."""
     net = nn.ModuleDict({"a": nn.Linear(3, 3, bias=False)})
-    (slot,) = next(iter(slots_by_parameter(net).values()))
+    slot = Slot("a", net["a"], "weight")
     assert (str(slot), slot.qualified_name) == ("'a.weight' (Linear)", "a.weight")
     parameter = slot.parameter
     equalize_lr(net)
     assert slot.parameter is parameter
     assert str(Slot("", net["a"], "weight")) == "'weight' (Linear)"
+
+
+def test_tied_slots():
+    """A Parameter in several places has all of them, one in a single place is not in the result."""
+    net = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3, bias=False)})
+    assert tied_slots(net) == {}
+    net["b"].weight = net["a"].weight
+    ((parameter, slots),) = tied_slots(net).items()
+    assert parameter is net["a"].weight
+    assert [slot.qualified_name for slot in slots] == ["a.weight", "b.weight"]
+
+
+def test_nothing_to_search_for():
+    """No ties are no trouble."""
     refuse_outside_holders([])

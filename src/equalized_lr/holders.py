@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -46,12 +47,13 @@ class Slot(NamedTuple):
         return f"'{self.qualified_name}' ({type(self.module).__name__})"
 
 
-def slots_by_parameter(root: nn.Module) -> dict[Tensor, list[Slot]]:
-    """All places in a tree of modules, by the Parameter that they hold; names as they stand."""
+def tied_slots(root: nn.Module) -> dict[Tensor, list[Slot]]:
+    """All places of each Parameter that a tree holds in several; names as they stand."""
+    places = Counter(id(p) for module in root.modules() for p in module._parameters.values())
     slots: dict[Tensor, list[Slot]] = {}
     for path, module in root.named_modules():
         for name, parameter in module._parameters.items():
-            if parameter is not None:
+            if parameter is not None and places[id(parameter)] > 1:
                 slots.setdefault(parameter, []).append(Slot(path, module, name))
     return slots
 

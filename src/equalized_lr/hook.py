@@ -84,7 +84,7 @@ _READ_ONCE = (
 _COMPUTES = ("forward", "_conv_forward")
 
 
-def _reads_once(kind: type[nn.Module]) -> bool:
+def reads_once(kind: type[nn.Module]) -> bool:
     """Whether a class computes as one of torch's own that read once; a subclass may not."""
     return any(
         all(getattr(kind, key, None) is getattr(known, key, None) for key in _COMPUTES)
@@ -112,10 +112,10 @@ def hook_of(module: nn.Module) -> EqualizedLR:
         raise HookLost(type(module).__name__) from None
 
 
-def add_hook(module: nn.Module, scales: dict[str, float]) -> None:
+def add_hook(module: nn.Module, scales: dict[str, float], *, once: bool) -> None:
     """Puts the hook of an equalized layer on a module, and one that closes its window."""
     # See Note [One key for all hooks]; torch's own registration would draw a number.
-    if _reads_once(type(module)):
+    if once:
         module._forward_pre_hooks[KEY] = EqualizedOnce(scales)
         return
     module._forward_pre_hooks[KEY] = EqualizedLR(scales)

@@ -18,6 +18,7 @@ from equalized_lr.hook import (
     find_hook,
     hook_of,
     reader,
+    reads_once,
     scales_of,
     stored,
     stored_name,
@@ -37,6 +38,7 @@ class Equalized(EffectiveState):
     """What an equalized layer does in other ways than the layer that it was."""
 
     _plain_class: type[nn.Module]
+    _reads_once: bool
 
     def __init_subclass__(cls) -> None:
         """Keeps the class from the layer's own `__init_subclass__`, which may keep registers."""
@@ -92,12 +94,14 @@ def _rebuild(
 
 def equalized_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[nn.Module]:
     """The subclass of a layer's class in which these parameters are computed at each read."""
-    variants = _classes.setdefault(plain, weakref.WeakValueDictionary())
+    variants = _classes.get(plain)
+    if variants is None:
+        variants = _classes[plain] = weakref.WeakValueDictionary()
     found = variants.get(names)
     if found is not None:
         return found
     body: dict[str, Any] = {key: getattr(plain, key) for key in ("__module__", "__qualname__")}
-    body |= {"__doc__": plain.__doc__, "_plain_class": plain}
+    body |= {"__doc__": plain.__doc__, "_plain_class": plain, "_reads_once": reads_once(plain)}
     body |= {name: _effective(name) for name in names}
     for method in ("reset_parameters", "_reset_parameters"):
         if hasattr(plain, method):
@@ -199,7 +203,7 @@ def attach(module: nn.Module, name: str, scale: float) -> None:
     if find_hook(module):
         hook_of(module).scales = scales
     else:
-        add_hook(module, scales)
+        add_hook(module, scales, once=cast(type[Equalized], type(module))._reads_once)
         module.__dict__.pop("_flat_weights", None)
 
 

@@ -133,7 +133,7 @@ class LearningSpeed:
 
     @property
     def relative_steps(self) -> dict[str, list[tuple[int, float]]]:
-        """For each weight what was sampled: the number of the step, from 0, and ‖Δŵ‖ / ‖ŵ‖."""
+        """The samples of each weight, as pairs of the step's number, from 0, and ‖Δŵ‖ / ‖ŵ‖."""
         return {track.weight.name: track.points() for track in self._tracks()}
 
     @property
@@ -173,7 +173,7 @@ class LearningSpeed:
 
         Args:
             path: a file to write the picture to, in the format that its name says.
-            axes: where to draw; a new figure if left out.
+            axes: where to draw, and the legend is yours; a new figure if left out.
 
         Raises:
             MissingPackage: matplotlib is not installed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -62,29 +63,31 @@ def refuse_unwritable(root: nn.Module, slots: Sequence[Slot]) -> None:
         root: the tree whose parameters and buffers must not change along.
         slots: a place of each Parameter that is to be written.
     """
-    written: dict[int, str] = {}
+    written: dict[int, tuple[Slot, str]] = {}
     for slot in slots:
-        for tensor, where in ((slot.parameter, f"{slot}"), (slot.parameter.grad, f"{slot}.grad")):
+        parameter = slot.parameter
+        for tensor, end in ((parameter, ""), (parameter.grad, ".grad")):
             if tensor is not None:
-                written[id(tensor)] = where
-                _refuse_if_fixed(tensor, where)
+                written[id(tensor)] = slot, end
+                _refuse_if_fixed(tensor, slot, end)
     last: _Place | None = None
     for place in sorted(_places(root), key=lambda place: place[:3]):
         if last and place.storage == last.storage and place.start < last.end:
             for one, other in ((place, last), (last, place)):
                 if id(one.tensor) in written:
-                    raise SharedMemory(written[id(one.tensor)], other.name)
+                    slot, end = written[id(one.tensor)]
+                    raise SharedMemory(f"{slot}{end}", other.name)
         if last is None or (place.storage, place.end) > (last.storage, last.end):
             last = place
 
 
-def _refuse_if_fixed(tensor: Tensor, where: str) -> None:
+def _refuse_if_fixed(tensor: Tensor, slot: Slot, end: str) -> None:
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
-        raise UnsupportedWeight(where, "an inference tensor, which cannot be changed here")
+        raise UnsupportedWeight(f"{slot}{end}", "an inference tensor, which cannot be changed here")
     if tensor.layout is torch.strided and any(
         step == 0 < size - 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)
     ):
-        raise UnsupportedWeight(where, "expanded, with many elements in one place")
+        raise UnsupportedWeight(f"{slot}{end}", "expanded, with many elements in one place")
 
 
 def _tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -96,19 +99,24 @@ def _tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _places(root: nn.Module) -> Iterator[_Place]:
-    for name, tensor in _tensors(root):
-        if not nn.parameter.is_lazy(tensor) and tensor.layout is torch.strided and tensor.numel():
-            storage = _address(tensor)
-            if storage:
-                steps = zip(tensor.shape, tensor.stride(), strict=True)
-                length = 1 + sum((size - 1) * stride for size, stride in steps)
-                start = tensor.storage_offset()
-                size = tensor.element_size()
-                yield _Place(storage, start * size, (start + length) * size, name, tensor)
+    """Those that lie in one memory with others."""
+    tensors = list(_tensors(root))
+    addresses = [_address(tensor) for _, tensor in tensors]
+    count = Counter(addresses)
+    for (name, tensor), storage in zip(tensors, addresses, strict=True):
+        if storage and count[storage] > 1:
+            steps = zip(tensor.shape, tensor.stride(), strict=True)
+            length = 1 + sum((size - 1) * stride for size, stride in steps)
+            start = tensor.storage_offset()
+            size = tensor.element_size()
+            yield _Place(storage, start * size, (start + length) * size, name, tensor)
 
 
 def _address(tensor: Tensor) -> int:
-    if isinstance(tensor, FakeTensor):
+    """Where its memory begins; 0 if it has none."""
+    if nn.parameter.is_lazy(tensor) or isinstance(tensor, FakeTensor):
+        return 0
+    if tensor.layout is not torch.strided or not tensor.numel():
         return 0
     try:
         return tensor.untyped_storage().data_ptr()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from equalized_lr.errors import (
     UnknownParameter,
 )
 from equalized_lr.fan import Fan, fans
-from equalized_lr.holders import Slot, slots_by_parameter
+from equalized_lr.holders import Slot, tied_slots
 from equalized_lr.hook import scales_of, stored_name
 from equalized_lr.refuse import refuse_owned, refuse_without_fan
 from equalized_lr.rule import Rule
@@ -111,10 +111,11 @@ def group(needs: Iterable[Share]) -> list[Share]:
     """Gathers the places of each Parameter, whose scales must agree."""
     shares: dict[Tensor, Share] = {}
     for need in needs:
-        share = shares.setdefault(need.parameter, Share(need.scale, [], need.lr_mul))
+        share = shares.setdefault(need.parameter, need)
         if share.scale != need.scale:
             raise ConflictingTie([(str(s.slots[0]), s.scale) for s in (share, need)])
-        share.slots.extend(need.slots)
+        if share is not need:
+            share.slots.extend(need.slots)
     return list(shares.values())
 
 
@@ -138,7 +139,7 @@ def _plan(root: nn.Module, rule: Rule, wanted: list[tuple[Slot, Fan]]) -> Plan:
             biases.append(Share(lr_mul, [bias]))
         elif bias:
             plain_biases.append(bias)
-    slots = slots_by_parameter(root)
+    slots = tied_slots(root)
     return Plan(
         [_everywhere(share, slots) for share in group(weights)],
         [_everywhere(share, slots) for share in group(biases)],
@@ -158,9 +159,11 @@ def _plain_bias(slot: Slot, fan: Fan, lr_mul: float) -> Slot | None:
 
 def _everywhere(share: Share, slots: dict[Tensor, list[Slot]]) -> Share:
     """The share with all the places that hold its Parameter, such as a tied embedding."""
-    everywhere = slots[share.parameter]
+    everywhere = slots.get(share.parameter)
+    if everywhere is None:
+        return share
     for slot in everywhere:
         for name, scale in scales_of(slot.module).items():
             if stored_name(name) == slot.name:
                 raise TiedToEqualized(str(share.slots[0]), str(slot), scale)
-    return replace(share, slots=everywhere)
+    return Share(share.scale, everywhere, share.lr_mul)

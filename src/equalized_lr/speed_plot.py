@@ -33,6 +33,7 @@ def draw(
         for name, points in relative_steps.items()
     }
     lines = {name: points for name, points in lines.items() if points}
+    alone = axes is None
     if axes is None:
         _, axes = plt.subplots(figsize=(8, 4.5), facecolor="white", layout="constrained")
     figure = cast("Figure", axes.figure)
@@ -53,7 +54,8 @@ def draw(
     )
     axes.set(title=title, xlabel="step", ylabel="relative step", yscale="log")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.06, 0.5), frameon=False)
+    if alone:
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.06, 0.5), frameon=False)
     if path is not None:
         figure.savefig(path, dpi=110)
         plt.close(figure)
