@@ -147,3 +147,17 @@ def test_growth(tmp_path):
     assert list(rows) == ["layers", "---", "20", "40"]
     assert all(float(cell) > 0 for cell in rows["40"][1:])
     assert (tmp_path / "growth.png").stat().st_size > 1000
+
+
+def test_learning_speed(tmp_path):
+    """Equalized layers come together in each form, plain ones do not, and the picture is there."""
+    report = run("learning_speed.py", "--steps", 40, "--out", tmp_path, "--quiet")
+    assert [path.name for path in tmp_path.iterdir()] == ["learning_speed.png"]
+    rows = [line.split(" | ") for line in report.splitlines() if line.startswith("| ")][2:]
+    spreads = {row[0].removeprefix("| "): float(row[3]) for row in rows}
+    assert len(spreads) == 5
+    for form in ("equalized, explicit", "equalized, implicit", "LREQAdam"):
+        assert spreads[form] < 2
+    assert spreads["equalized, explicit"] == spreads["equalized, implicit"]
+    assert spreads["plain, He's init"] > 4
+    assert "0.weight  Conv2d  16x1x3x3" in report

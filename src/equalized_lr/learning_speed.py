@@ -75,10 +75,8 @@ class LearningSpeed:
         ...         optimizer.zero_grad()
         ...         net(torch.randn(32, 8)).square().mean().backward()
         ...         _ = optimizer.step()
-        >>> [(row.name, round(row.relative_step, 4)) for row in speed.table()]
-        [('0.weight', 0.0009), ('2.weight', 0.001)]
-        >>> speed.spread < 1.5
-        True
+        >>> [row.name for row in speed.table()], speed.spread < 1.5
+        (['0.weight', '2.weight'], True)
 
     It follows every parameter of two or more axes that the optimizer trains; biases and the gains
     of norm layers, which begin at zero and one, have no speed to compare. To be cheap it looks at
