@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib as mpl
 from torch import nn
 from torch.optim import Adam
+from tqdm import tqdm
 
 from equalized_lr import equalize_lr, he_scales, remove_equalized_lr
 from equalized_lr.optim import param_groups
@@ -30,7 +31,7 @@ TIMES = 3
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    measured = {count: measure(count) for count in options.layers}
+    measured = {count: measure(count) for count in tqdm(options.layers)}
     names = list(next(iter(measured.values())))
     print(line(["layers", *names]))
     print(line(["---"] * (1 + len(names))))
