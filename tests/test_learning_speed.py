@@ -18,6 +18,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 import strategies
 from equalized_lr import LearningSpeed, equalize_lr, errors, remove_equalized_lr
@@ -254,6 +255,18 @@ def test_again_and_again():
     assert [step for step, _ in speed.relative_steps["0.weight"]] == [0, 1, 2, 3]
 
 
+def test_nested_blocks():
+    """The end of an inner block does not end the outer one, and no step counts twice."""
+    net = perceptron()
+    optimizer = MAKERS["plain"](net)
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        with speed:
+            train(net, optimizer, 2)
+        train(net, optimizer, 2)
+    assert speed.steps == 4
+    assert not optimizer._optimizer_step_pre_hooks
+
+
 def test_an_exception_in_a_step():
     """A step that fails is not counted, and the next one is measured from where it begins."""
     net = perceptron()
@@ -393,6 +406,10 @@ def test_refusals():
         LearningSpeed(net, MAKERS["plain"](perceptron())),
     ):
         pass
+    both = [MAKERS["plain"](net), MAKERS["plain"](net[0])]
+    with pytest.raises(errors.InvalidArgument, match="share no weight"), LearningSpeed(net, both):
+        pass
+    assert not both[0]._optimizer_step_pre_hooks
     with pytest.raises(errors.NothingMeasured):
         LearningSpeed(net, MAKERS["plain"](net)).plot()
     assert "no step seen" not in repr(LearningSpeed(net, MAKERS["plain"](net)).table())
@@ -404,3 +421,30 @@ def test_refusals():
             LearningSpeed(net, MAKERS["plain"](net), every=every)
     with pytest.raises(errors.NotAModule):
         LearningSpeed(net.parameters(), MAKERS["plain"](net))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+@pytest.mark.parametrize("what", ["model", "step"])
+def test_compiled(what):
+    """A compiled model and a compiled step are followed, and compiled once."""
+    net, twin = perceptron(), perceptron()
+    optimizer, other = MAKERS["plain"](net), MAKERS["plain"](twin)
+    counter = CompileCounterWithBackend("aot_eager")
+    called, step = net, optimizer.step
+    if what == "model":
+        called = torch.compile(net, backend=counter)
+    else:
+        step = torch.compile(optimizer.step, backend=counter)
+    with LearningSpeed(net, optimizer, every=2) as speed:
+        for number in range(6):
+            optimizer.zero_grad()
+            called(X).square().mean().backward()
+            step()
+            if number == 2:
+                compiled = counter.frame_count
+    assert counter.frame_count == compiled > 0
+    expected = by_hand(twin, other)
+    for name, points in speed.relative_steps.items():
+        assert len(points) == 3
+        for number, value in points:
+            assert value == pytest.approx(expected[name][number], rel=1e-3)

@@ -98,12 +98,15 @@ class Follower:
         self.steps = 0
         self._module, self._optimizer, self._every = module, optimizer, every
         self._watched: list[Track] = []
-        self._groups = self._next = 0
+        self._groups = self._next = self._depth = 0
         self._before: list[tuple[Track, Tensor]] = []
         self._handles: list[RemovableHandle] = []
 
     def start(self) -> None:
-        """Begins to watch, or goes on."""
+        """Begins to watch, or goes on; blocks may be nested."""
+        self._depth += 1
+        if self._depth > 1:
+            return
         self._find_weights()
         self._handles = [
             self._optimizer.register_step_pre_hook(self._before_step),
@@ -112,6 +115,9 @@ class Follower:
 
     def stop(self) -> None:
         """Leaves the optimizer as it was."""
+        self._depth -= 1
+        if self._depth > 0:
+            return
         for handle in self._handles:
             handle.remove()
         self._handles, self._before = [], []

@@ -85,11 +85,12 @@ class LearningSpeed:
 
     Args:
         module: plain, equalized or mixed.
-        optimizer: what trains it: one, or several that share its weights.
+        optimizer: what trains it: one, or several for its parts.
         every: each weight is looked at in one of so many steps.
 
     Raises:
-        InvalidArgument: `optimizer` is no torch optimizer, or `every` is no positive number.
+        InvalidArgument: `optimizer` is no torch optimizer, `every` is no positive number, or, on
+            entering, two optimizers train the same weight.
         NothingToFollow: on entering, if no weight of the module is trained by the optimizer.
     """
 
@@ -109,11 +110,14 @@ class LearningSpeed:
     def __enter__(self) -> Self:
         for follower in self._followers:
             follower.start()
-        if not self._tracks():
-            self.__exit__(None, None, None)
-            optimizers = " and ".join(type(given).__name__ for given in self._optimizers)
-            raise NothingToFollow(type(self._module).__name__, optimizers)
-        return self
+        names = [track.weight.name for track in self._tracks()]
+        if names and len(set(names)) == len(names):
+            return self
+        self.__exit__(None, None, None)
+        optimizers = " and ".join(type(given).__name__ for given in self._optimizers)
+        if names:
+            raise InvalidArgument("optimizer", optimizers, "optimizers that share no weight")
+        raise NothingToFollow(type(self._module).__name__, optimizers)
 
     def __exit__(
         self,
