@@ -144,3 +144,41 @@ def test_it_is_a_sequence():
     assert lines[-1].name == "1.weight"
     with pytest.raises(errors.NotAModule):
         describe({})
+
+
+def test_every_weight_has_its_line():
+    """Layers with weights behind their biases, too."""
+    lines = [line.name for line in describe(nn.LSTM(3, 4, num_layers=2))]
+    assert lines == ["weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"]
+
+
+def test_the_constant_in_force_counts():
+    """What `scales` says of an equalized weight is not asked."""
+    layer = equalize_lr(nn.Linear(4, 4), gain=1)
+    assert describe(layer, scales={"weight": 7.0})[0].scale == 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64])
+def test_spreads_in_other_precisions(dtype):
+    """Half precision is summed up in single, and complex values are not cut in half."""
+    layer = nn.Linear(300, 300, dtype=dtype)
+    nn.init.normal_(layer.weight, std=3.0)
+    assert one(layer, "weight").std == pytest.approx(3.0, rel=0.01)
+
+
+@pytest.mark.parametrize(("std", "noted"), [(0.3, True), (0.5, False), (2.5, False), (3.5, True)])
+def test_how_far_is_far(std, noted):
+    """Three times as wide or narrow; the same goes for constants."""
+    layer = equalize_lr(nn.Linear(300, 300))
+    nn.init.normal_(layer.weight_orig, std=std)
+    assert (one(layer, "weight").note == "stored std far from 1") == noted
+    net = nn.Sequential(*(equalize_lr(nn.Linear(16, 16), gain=gain) for gain in (1, 1, std)))
+    assert ("gain * lr_mul is" in one(net, "2.weight").note) == noted
+
+
+def test_notes_are_joined():
+    """Two remarks of one weight stand behind each other."""
+    net = nn.Sequential(*(equalize_lr(nn.Linear(16, 16), gain=gain) for gain in (1, 1, 5)))
+    nn.init.zeros_(net[2].weight_orig)
+    note = "all values are equal; gain * lr_mul is 5, of most layers 1"
+    assert one(net, "2.weight").note == note

@@ -287,3 +287,9 @@ def test_class_variants_do_not_depend_on_who_asks():
     """The memo gives the class of a layer back for its plain class and names."""
     layer = equalize_lr(nn.Linear(8, 2))
     assert equalized_class(nn.Linear, ("weight",)) is type(layer)
+
+
+def test_arguments_by_name():
+    """A plain layer is built from arguments by keyword, too."""
+    other = type(equalize_lr(nn.Linear(3, 2)))(in_features=5, out_features=4, bias=False)
+    assert (other.in_features, other.out_features, other.bias) == (5, 4, None)

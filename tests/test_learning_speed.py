@@ -23,6 +23,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 import strategies
 from equalized_lr import LearningSpeed, equalize_lr, errors, remove_equalized_lr
 from equalized_lr.following import POINTS, Track, Weight, relative_step
+from equalized_lr.learning_speed import Speed, Speeds
 from equalized_lr.optim import ScaledSteps, implicit, init_
 
 X = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
@@ -204,14 +205,16 @@ def test_memory_is_bounded(count, every, first):
         assert len(points) >= POINTS // 2
 
 
-def test_merged_points_are_means():
+@pytest.mark.parametrize("every", [1, 3])
+def test_merged_points_are_means(every):
     """At the limit neighbours become one point at the place of the first, and half are taken."""
     parameter = torch.full((1, 1), 2.0)
-    track = Track(Weight("w", "Linear", None, parameter), 1, 0)
-    for step in range(POINTS):
-        track.add(step, parameter / (2.0 if step % 2 else 4.0))
-    assert track.points() == [(step, 2.0) for step in range(0, POINTS, 2)]
-    assert track.next == POINTS + 1
+    track = Track(Weight("w", "Linear", None, parameter), every, 0)
+    for number in range(POINTS):
+        assert track.next == number * every
+        track.add(number * every, parameter / (2.0 if number % 2 else 4.0))
+    assert track.points() == [(number * every, 2.0) for number in range(0, POINTS, 2)]
+    assert track.next == (POINTS - 1) * every + 2 * every
 
 
 def test_growing_networks():
@@ -368,6 +371,7 @@ def test_text_html_and_picture(tmp_path):
     figure = speed.plot(tmp_path / "speeds.png")
     assert (tmp_path / "speeds.png").stat().st_size > 10_000
     (axes,) = figure.axes
+    assert axes.get_title() == f"spread {speed.spread:.3g}"
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["0.weight", "2.weight", "4.weight"]
     assert axes.get_yscale() == "log"
@@ -394,7 +398,9 @@ def test_without_matplotlib(monkeypatch):
     net = perceptron()
     speed = follow(net, MAKERS["plain"](net))
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(errors.MissingPackage, match="pip install matplotlib"):
+    with pytest.raises(
+        errors.MissingPackage, match="^a picture needs.*pip install matplotlib, or take"
+    ):
         speed.plot()
 
 
@@ -448,3 +454,90 @@ def test_compiled(what):
         assert len(points) == 3
         for number, value in points:
             assert value == pytest.approx(expected[name][number], rel=1e-3)
+
+
+def test_tables_in_full():
+    """A row is a line; what was not seen is a dash; the last line is the summary."""
+    rows = [
+        Speed("a.weight", "Linear", (3, 4), 0.125, 0.00123456, ""),
+        Speed("const", "Net", (), None, None, "no step <seen>"),
+    ]
+    assert str(Speeds(rows, "2 steps")) == (
+        "weight    layer   shape  c      relative step  log10  note\n"
+        "a.weight  Linear  3x4    0.125  0.00123        -2.9\n"
+        "const     Net     -      -      -              -      no step <seen>\n"
+        "2 steps"
+    )
+    assert str(Speeds(rows)).endswith("no step <seen>")
+    head, body = (
+        "weight|layer|shape|c|relative step|log10|note",
+        "const|Net|-|-|-|-|no step &lt;seen&gt;",
+    )
+    html = Speeds(rows, "2 < 3 steps")._repr_html_()
+    assert html.startswith(
+        "<table><thead><tr><th>" + head.replace("|", "</th><th>") + "</th></tr></thead><tbody><tr>"
+    )
+    assert html.endswith(
+        "</tr><tr><td>" + body.replace("|", "</td><td>") + "</td></tr></tbody></table>"
+        "<p>2 &lt; 3 steps</p>"
+    )
+    assert Speeds(rows)._repr_html_().endswith("</tbody></table>")
+
+
+def moved_by(**steps):
+    """A speed whose weights were moved by these parts of themselves in each of three steps."""
+    net = nn.ModuleDict({name: nn.Linear(2, 2, bias=False) for name in steps})
+    optimizer = torch.optim.SGD(
+        [{"params": list(net[name].parameters()), "lr": part} for name, part in steps.items()], lr=1
+    )
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        for _ in range(3):
+            for p in net.parameters():
+                p.grad = p.detach().clone()
+            optimizer.step()
+    return speed
+
+
+def test_what_is_said_of_the_ends():
+    """The summary names the fastest and the slowest; a note says how far a row is off."""
+    speed = moved_by(b=0.25, a=0.5, d=0.25, c=0.0625)
+    assert repr(speed) == (
+        "LearningSpeed: 3 steps, spread 8: a.weight is the fastest, c.weight the slowest"
+    )
+    assert [row.note for row in speed.table()] == ["", "", "", "slow: 1/4 of the median"]
+    assert [row.note for row in moved_by(a=0.5, b=0.0625, c=0.0625).table()] == [
+        "fast: 8 times the median",
+        "",
+        "",
+    ]
+
+
+def test_each_weight_is_looked_at_in_one_of_twenty_steps():
+    """Unless it is said otherwise."""
+    net = perceptron()
+    optimizer = MAKERS["plain"](net)
+    with LearningSpeed(net, optimizer) as speed:
+        train(net, optimizer, 41)
+    assert [step for step, _ in speed.relative_steps["0.weight"]] == [0, 20, 40]
+
+
+def test_large_numbers_in_double_precision():
+    """Double precision is not squeezed into single."""
+    before = torch.full((2, 2), 1e100, dtype=torch.float64)
+    assert float(relative_step(before, before * 1.25)) == pytest.approx(0.25)
+
+
+def test_the_texts_of_refusals():
+    """They name what was given."""
+    net = perceptron()
+    with pytest.raises(errors.InvalidArgument) as raised:
+        LearningSpeed(net, MAKERS["plain"](net), every=0)
+    assert str(raised.value) == "every=0 cannot be used: expected a positive whole number of steps."
+    with pytest.raises(errors.InvalidArgument) as raised:
+        LearningSpeed(net, [])
+    assert str(raised.value) == "optimizer=[] cannot be used: expected at least one."
+    optimizers = [MAKERS["plain"](perceptron()), MAKERS["SGD"](perceptron())]
+    with pytest.raises(
+        errors.NothingToFollow, match="Adam and SGD trains no parameter of this Seq"
+    ):
+        LearningSpeed(net, optimizers).__enter__()

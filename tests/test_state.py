@@ -11,7 +11,14 @@ from torch.nn.utils import prune
 from torch.nn.utils.parametrize import register_parametrization
 
 from assertions import Snapshot, assert_equal, assert_ulps
-from equalized_lr import equalize_lr, errors, he_scales, is_equalized, remove_equalized_lr
+from equalized_lr import (
+    equalize_lr,
+    errors,
+    he_scales,
+    is_equalized,
+    plain_state_dict,
+    remove_equalized_lr,
+)
 
 C = 0.5  # of nn.Linear(8, n)
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -379,3 +386,44 @@ def test_an_assigned_parameter_brings_its_gradient(layer):
     given.grad = torch.ones(2, 8)
     layer.weight = given
     assert_equal(layer.weight_orig.grad, C * torch.ones(2, 8))
+
+
+def test_keeping_parameters(layer):
+    """`state_dict(keep_vars=True)` has the stored Parameter itself."""
+    assert layer.state_dict(keep_vars=True)["weight_orig"] is layer.weight_orig
+    assert not layer.state_dict()["weight_orig"].requires_grad
+
+
+def test_a_scaled_bias_for_a_plain_one_in_double_precision():
+    """What was stored in single precision is multiplied in that of the layer."""
+    saved = equalize_lr(nn.Linear(8, 2), lr_mul=0.1)
+    nn.init.normal_(saved.bias_orig)
+    layer = equalize_lr(nn.Linear(8, 2).double())
+    layer.load_state_dict(saved.state_dict())
+    assert_ulps(layer.bias, saved.bias_orig.double() * 0.1, 1)
+
+
+def test_missing_keys_are_strings(layer):
+    """They can be formatted and pickled like others."""
+    missing, _ = layer.load_state_dict({"bias": torch.zeros(2)}, strict=False)
+    assert missing == ["weight_orig"]
+    assert f"{missing[0]:>12}" == " weight_orig"
+    assert pickle.loads(pickle.dumps(missing)) == ["weight_orig"]
+
+
+def test_refusals_name_the_place(layer):
+    """Of what was assigned, and of what was saved below another reparametrization."""
+    with pytest.raises(errors.NotAssignable, match="'weight'.* None"):
+        layer.register_parameter("weight", None)
+    half = equalize_lr(nn.Linear(8, 2).half())
+    with pytest.raises(errors.Unscalable, match=r"'weight' \(Linear\)"):
+        half.weight = nn.Parameter(torch.full((2, 8), 60000.0).half())
+    register_parametrization(layer, "weight_orig", nn.Identity())
+    with pytest.raises(errors.WrappedOnTop, match=r"^'weight' of this \w*Linear"):
+        plain_state_dict(layer)
+
+
+def test_the_error_of_foreign_weights_names_both_keys(layer):
+    """The stored one, and the plain one that would be right."""
+    with pytest.raises(RuntimeError, match="'weight_orig'.*'weight'"):
+        layer.load_state_dict(CommonHook().state_dict())

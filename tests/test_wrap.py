@@ -335,3 +335,11 @@ def test_importing_brings_in_nothing_heavy():
         for c in (code, plain)
     ]
     assert shown[0] == shown[1] == "[]\n"
+
+
+def test_a_bias_alone_is_not_given_back_in_its_weights_place():
+    """Removal by the name of a plain weight is an error, also if the layer's bias is equalized."""
+    layer = equalize_lr(nn.Linear(3, 2), "bias", fan=4)
+    with pytest.raises(errors.NotEqualized):
+        remove_equalized_lr(layer, "weight")
+    assert is_equalized(layer, "bias")

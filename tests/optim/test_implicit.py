@@ -10,7 +10,7 @@ from torch import nn, optim
 
 from assertions import Snapshot, assert_equal
 from equalized_lr import equalize_lr, errors, he_scales, remove_equalized_lr
-from equalized_lr.optim import LREQAdam, implicit, init_, param_groups, table
+from equalized_lr.optim import LREQAdam, explicit_rates, implicit, init_, param_groups, table
 from strategies import gains, lr_muls, samples, seeds
 from trajectories import distance, explicit_of, fixed, train
 
@@ -264,3 +264,14 @@ def test_compiled_steps(kind):
         train(model, optimizer, range(8))
     # compiled, torch computes RAdam's corrections in float32
     assert distance(net, explicit) < 1e-6
+
+
+def test_explicit_rates_of_a_squared_constant():
+    """SGD's rate has the second power of c, and comes back to it."""
+    layer = nn.Linear(4, 2, bias=False)
+    optimizer = implicit(optim.SGD, layer, scales={"weight": 0.5}, lr=0.25)
+    (group,) = optimizer.param_groups
+    assert group["lr"] == 0.0625
+    with explicit_rates(optimizer):
+        assert group["lr"] == 0.25
+    assert group["lr"] == 0.0625

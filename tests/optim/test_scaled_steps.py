@@ -228,3 +228,22 @@ def test_an_optimizer_of_some_parameters():
         first, second = net[0].weight.detach().clone(), net[1].weight.detach().clone()
     assert_equal(net[0].weight.detach(), first * 0.5)
     assert_equal(net[1].weight.detach(), second)
+
+
+def test_which_constants_count():
+    """All but 1, which would be work for nothing."""
+    layer = nn.Linear(4, 2)
+    scales = {"weight": 2.0, "bias": 1.0}
+    scaled_steps = ScaledSteps(optim.SGD(layer.parameters(), lr=0.1), layer, scales)
+    assert scaled_steps.constants == {layer.weight: 2.0}
+
+
+def test_a_second_one_is_refused_by_name():
+    """The error names the optimizer."""
+    layer = nn.Linear(4, 2)
+    optimizer = optim.SGD(layer.parameters(), lr=0.1)
+    ScaledSteps(optimizer, layer)
+    with pytest.raises(
+        errors.InvalidArgument, match="^optimizer='SGD' .*one without ScaledSteps.$"
+    ):
+        ScaledSteps(optimizer, layer)

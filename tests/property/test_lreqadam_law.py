@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import nn, optim
 
 from assertions import assert_equal
-from equalized_lr import remove_equalized_lr
+from equalized_lr import errors, remove_equalized_lr
 from equalized_lr.optim import LREQAdam, implicit
 from reference import PublishedLREQAdam
 from trajectories import distance, explicit_of, fixed, networks, train
@@ -155,3 +155,29 @@ def test_resuming():
     for model, each in ((net, optimizer), (twin, theirs)):
         train(model, each, range(5, 10))
     assert distance(twin, net) == 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "match"),
+    [
+        ({"scale": 0.0}, "scale"),
+        ({"scale": -1.0}, "scale"),
+        ({"scale": math.inf}, "scale"),
+        ({"scale": math.nan}, "scale"),
+        ({"betas": (0.0, 1.0)}, "betas"),
+        ({"betas": (0.0, 1.5)}, "betas"),
+        ({"betas": (0.0, -0.1)}, "betas"),
+    ],
+)
+def test_numbers_out_of_their_range(numbers, match):
+    """Are refused in the group that has them."""
+    with pytest.raises(errors.InvalidArgument, match=match):
+        LREQAdam([{"params": [nn.Parameter(torch.ones(2))], **numbers}])
+
+
+def test_defaults():
+    """Those of ALAE's code; beta2 = 0 is admitted."""
+    (group,) = LREQAdam([nn.Parameter(torch.ones(2))]).param_groups
+    numbers = ("lr", "betas", "eps", "weight_decay", "maximize", "scale")
+    assert [group[key] for key in numbers] == [1e-3, (0.0, 0.99), 1e-8, 0.0, False, 1.0]
+    LREQAdam([nn.Parameter(torch.ones(2))], betas=(0.0, 0.0))
