@@ -11,6 +11,7 @@ import torch
 
 from assertions import assert_equal, assert_ulps
 from checkpoint.samples import NETWORKS, stored
+from equalized_lr import __main__ as main_module
 from equalized_lr.__main__ import main
 from equalized_lr.checkpoint import to_plain
 
@@ -130,7 +131,9 @@ def test_refusals(source, capsys, arguments, message):
 @pytest.mark.parametrize(
     "arguments",
     [[], ["convert"], ["convert", "a", "b"], ["convert", "a", "b", "--family", "gan"], ["describe"],
-     ["convert", "a", "b", "--family", "alae", "--fact", "form"]],
+     ["convert", "a", "b", "--family", "alae", "--fact", "form"],
+     ["convert", "a", "b", "--family", "alae", "--fact", "form="],
+     ["convert", "a", "b", "--family", "alae", "--to", "gan"]],
 )  # fmt: skip
 def test_wrong_usage(arguments, capsys):
     """What cannot be understood is exit code 2, as argparse has it."""
@@ -161,3 +164,57 @@ def test_a_malicious_file_in_a_process_of_its_own(tmp_path):
     assert "Traceback" not in done.stderr
     assert not trace.exists()
     assert not out.exists()
+
+
+def test_facts_add_up(tmp_path, capsys):
+    """Facts may be given behind one flag or several; a value may have an equals sign in it."""
+    parser = main_module._parser()
+    command = ["convert", "a", "b", "--family", "alae", "--fact", "lr_mul=0.5", "gain=2"]
+    options = parser.parse_args([*command, "--fact", "form=a=b"])
+    assert dict(options.fact) == {"lr_mul": 0.5, "gain": 2, "form": "a=b"}
+    assert options.to_fact == []
+
+
+def test_two_tables(source, capsys):
+    """From one family to another both conversions are listed, each in its direction."""
+    options = ("--family", "rosinality-stylegan2", "--to", "rosinality-stylegan2")
+    facts = ("--entry", "g_ema", "--fact", "lr_mul=0.5", "--to-fact", "lr_mul=0.25")
+    assert run("convert", source, source.with_name("out.pt"), *options, *facts) == 0
+    there, back = capsys.readouterr().out.split("\n\n")
+    assert there.splitlines()[1].split()[2] == "0.25"
+    assert back.splitlines()[1].split()[2] == "8"
+
+
+def test_nothing_to_convert(source, capsys):
+    """A copy of plain weights says that it is one."""
+    options = ("--family", "plain", "--entry", "g_ema")
+    assert run("convert", source, source.with_name("out.pt"), *options) == 0
+    assert capsys.readouterr().out == "nothing to convert\n"
+
+
+def test_describe_one_of_several(tmp_path, capsys):
+    """With --entry one network is listed, without it all of them, and all likely families."""
+    torch.save({"g": STATE, "g_ema": STATE}, tmp_path / "two.pt")
+    for options, titles in (((), ["g", "g_ema"]), (("--entry", "g"), ["g"])):
+        assert run("describe", tmp_path / "two.pt", *options) == 0
+        printed = capsys.readouterr().out.splitlines()
+        found = [line for line in printed if "tensors, like" in line]
+        assert [line.split(":")[0] for line in found] == titles
+
+
+def test_help(capsys):
+    """The usage names the command as it is called, its commands, and their arguments."""
+    for arguments, usage in (
+        (["-h"], "usage: python -m equalized_lr [-h] COMMAND ..."),
+        (["describe", "-h"], "usage: python -m equalized_lr describe [-h] [--entry ENTRY] FILE"),
+    ):
+        with pytest.raises(SystemExit):
+            run(*arguments)
+        assert capsys.readouterr().out.startswith(usage)
+    with pytest.raises(SystemExit):
+        run("convert", "-h")
+    words = " ".join(capsys.readouterr().out.split())
+    assert "IN .pt, .safetensors or .npz OUT .pt, .safetensors or .npz" in words
+    assert "[--fact NAME=VALUE [NAME=VALUE ...]]" in words
+    for meaning in ("where IN comes from", "what OUT does not say, such as lr_mul=0.01"):
+        assert meaning in words
