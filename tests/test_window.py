@@ -3,6 +3,7 @@
 import copy
 import sys
 import threading
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
 from assertions import assert_equal
-from equalized_lr import cached, equalize_lr
+from equalized_lr import cached, equalize_lr, he_scales
 from equalized_lr.window import current_cache
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
@@ -121,6 +122,7 @@ def test_the_tests_would_see_a_stale_weight():
         lambda layer: layer.double(),
         lambda layer: setattr(layer.weight_orig, "data", torch.ones(3, 6)),
         lambda layer: setattr(layer.weight_orig, "data", layer.weight_orig.data.view(6, 3).T),
+        lambda layer: setattr(layer.weight_orig, "data", layer.weight_orig.data[:2]),
         lambda layer: layer.weight.detach().fill_(7.0),
         lambda layer: layer.weight_orig.requires_grad_(False),
     ],
@@ -133,6 +135,7 @@ def test_the_tests_would_see_a_stale_weight():
         "dtype",
         "swap data",
         "swap for other strides",
+        "swap for a part",
         "write to computed",
         "freeze",
     ],
@@ -294,3 +297,16 @@ def test_conjugates_are_no_match():
         before = layer.weight
         layer.weight_orig.data = layer.weight_orig.data.conj()
         assert_equal(layer.weight, before.conj())
+
+
+@pytest.mark.parametrize("block", [nullcontext, cached], ids=["alone", "cached"])
+def test_inference_tensors(block):
+    """A model that was made in inference mode has tensors without versions: each read computes."""
+    with torch.inference_mode():
+        layer = equalize_lr(nn.LSTM(3, 4))
+        expected = layer(torch.ones(2, 1, 3))[0]
+    with torch.no_grad(), block():
+        for _ in range(2):
+            scale = he_scales(layer)["weight_ih_l0"]
+            assert_equal(layer.weight_ih_l0, layer.weight_ih_l0_orig * scale)
+            assert_equal(layer(torch.ones(2, 1, 3))[0], expected)

@@ -86,7 +86,10 @@ class Window:
 
 
 class Kept(NamedTuple):
-    """A weight inside `cached()`, and what has to be the same for it to be believed."""
+    """A weight inside `cached()`, and what has to be the same for it to be believed.
+
+    What it was computed from is held, so that its id and its memory are not given to others.
+    """
 
     raw: Tensor
     now: Hashable
@@ -117,7 +120,7 @@ class Cache:
         key = id(raw), scale, is_grad_enabled(), is_inference_mode_enabled()
         now = raw._version, raw.requires_grad, raw.data_ptr(), raw.shape, raw.stride()
         kept = self._computed.get(key)
-        if kept is not None and kept.raw is raw and kept.now == now:
+        if kept is not None and kept.now == now:
             weight = kept.weight
             if kept.changes is None or kept.changes == weight._version:
                 return weight
