@@ -1,5 +1,6 @@
 """The pre-hook, its window, and what a forward leaves behind."""
 
+import contextlib
 import copy
 import gc
 import pickle
@@ -207,6 +208,25 @@ def test_nothing_outlives_a_forward():
     assert [ref() for ref in alive] == [None, None]
     assert hook_of(layer).window is None
     assert not any(isinstance(v, torch.Tensor) for v in layer.__dict__.values())
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_outlives_an_exception(error):
+    """A forward that fails lets go of its weights, and reads after an interrupt keep none."""
+    alive = []
+
+    def fail(layer):
+        alive.append(weakref.ref(layer.weight))
+        raise error
+
+    layer = equalize_lr(Twice(fail))
+    with contextlib.suppress(error):
+        layer(torch.randn(1, 3))
+    gc.collect()
+    assert error is KeyboardInterrupt or alive[0]() is None  # torch calls no hook after the other
+    read = weakref.ref(layer.weight)
+    gc.collect()
+    assert read() is None
 
 
 def test_an_interrupted_forward_is_not_believed():

@@ -310,3 +310,25 @@ def test_inference_tensors(block):
             scale = he_scales(layer)["weight_ih_l0"]
             assert_equal(layer.weight_ih_l0, layer.weight_ih_l0_orig * scale)
             assert_equal(layer(torch.ones(2, 1, 3))[0], expected)
+
+
+def test_layers_with_windows_share_over_forwards(layer):
+    """Layers that may read several times are computed once in the block, too."""
+    lstm = equalize_lr(nn.LSTM(3, 4))
+    with cached():
+        lstm(torch.ones(2, 1, 3))
+        (kept, *_) = current_cache()._computed.values()
+        assert lstm.weight_ih_l0 is kept.weight
+        seen = []
+        lstm.register_forward_pre_hook(lambda module, _: seen.append(module.weight_ih_l0))
+        lstm(torch.ones(2, 1, 3))
+        assert seen[0] is kept.weight
+
+
+def test_memory_that_comes_back_is_not_taken_for_its_last_values(layer):
+    """Data exchanged twice between two reads may lie where the first lay."""
+    with cached():
+        for _ in range(50):
+            assert_equal(layer.weight, layer.weight_orig * layer_scale(layer))
+            layer.weight_orig.data = torch.randn(3, 6)
+            layer.weight_orig.data = torch.randn(3, 6)

@@ -123,8 +123,7 @@ class Cache:
         if kept is not None and kept.now == now:
             weight = kept.weight
             if kept.changes is None or kept.changes == weight._version:
-                return weight
-            self.clear()  # somebody wrote into it, which must not come back
+                return weight  # and nobody wrote into it, which must not come back
         weight = _times(raw, scale)
         # A conjugate view lies where its tensor lies, and nothing in `now` tells them apart.
         if fsdp2_is_in_use() or raw.is_complex():
