@@ -293,3 +293,12 @@ def test_arguments_by_name():
     """A plain layer is built from arguments by keyword, too."""
     other = type(equalize_lr(nn.Linear(3, 2)))(in_features=5, out_features=4, bias=False)
     assert (other.in_features, other.out_features, other.bias) == (5, 4, None)
+
+
+def test_repr_of_many_and_of_none():
+    """Of three constants the ends are shown; a layer that lost its hook is printed without."""
+    lstm = equalize_lr(nn.LSTM(8, 2, num_layers=2, proj_size=1))
+    assert repr(lstm) == "LSTM(8, 2, proj_size=1, num_layers=2, c=0.5 to 1.41)"
+    layer = equalize_lr(nn.Linear(8, 2))
+    layer._forward_pre_hooks.clear()
+    assert repr(layer) == repr(nn.Linear(8, 2))

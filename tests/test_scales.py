@@ -60,3 +60,18 @@ def test_under_a_parametrization_of_the_stored_weight():
     nn.utils.parametrizations.spectral_norm(layer, "weight_orig")
     assert he_scales(layer) == {"weight": 0.5}
     assert torch.equal(layer.eval().weight, 0.5 * layer.weight_orig)
+
+
+def test_where_selects_plain_and_equalized_weights():
+    """By the module's path and by the module, in either form."""
+    net = nn.ModuleDict({name: nn.Sequential(nn.Linear(3, 2)) for name in "abc"})
+    equalize_lr(net["a"])
+    assert list(he_scales(net, where=lambda path, _: path in ("a.0", "b.0"))) == [
+        "a.0.weight",
+        "b.0.weight",
+    ]
+    chosen = net["a"][0], net["c"][0]
+    assert list(he_scales(net, where=lambda _, module: module in chosen)) == [
+        "a.0.weight",
+        "c.0.weight",
+    ]

@@ -343,3 +343,38 @@ def test_a_bias_alone_is_not_given_back_in_its_weights_place():
     with pytest.raises(errors.NotEqualized):
         remove_equalized_lr(layer, "weight")
     assert is_equalized(layer, "bias")
+
+
+def test_a_named_fan_and_the_bias_that_goes_along():
+    """A given fan is one in either mode, and the layer's own word on its bias still counts."""
+    layer = equalize_lr(nn.Linear(3, 2), "weight", fan=64, mode="fan_out", gain=1)
+    assert he_scales(layer) == {"weight": 0.125}
+    attention = nn.MultiheadAttention(4, 2, kdim=3, vdim=3)
+    equalize_lr(attention, "q_proj_weight", fan=4, lr_mul=0.5)
+    assert "in_proj_bias_orig" in attention._parameters
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (remove_equalized_lr, "this Sequential is not equalized"),
+        (lambda net: remove_equalized_lr(net[0], "bias"), "'bias' of this Linear is not equalized"),
+        (lambda net: equalize_lr(net[0], "w"), "'w' is not a parameter of this Linear itself"),
+        (lambda net: equalize_lr(net[0], "bias"), "how many connections 'bias' of Linear has"),
+    ],
+)
+def test_refusals_name_what_was_given(call, text):
+    """The parameter, and the kind of module."""
+    with pytest.raises(errors.EqualizedLRError) as raised:
+        call(nn.Sequential(nn.Linear(3, 2)))
+    assert text in str(raised.value)
+
+
+def test_what_was_derived_from_an_equalized_layer_is_named_where_it_is():
+    """Removal says which layer of the tree it is, and what became of it."""
+    net = nn.Sequential(nn.ReLU(), equalize_lr(nn.Linear(3, 2)))
+    net[1].__class__ = type("Derived", (type(net[1]),), {})
+    with pytest.raises(
+        errors.WrappedOnTop, match=r"^'1\.weight' \(Derived\).*the class Derived, wh"
+    ):
+        remove_equalized_lr(net)

@@ -339,8 +339,15 @@ def test_imaginaire_says_its_constants():
     assert_equal(plain["a.weight"], state["a.weight_ori"] * 0.125)
     assert_equal(plain["a.bias"], state["a.bias_ori"] * 0.5)
     assert_equal(plain["norm.weight"], state["norm.weight"])
-    with pytest.raises(errors.UnfitTensor, match=r"no number 'a\.weight_scale'"):
-        to_plain({"a.weight_ori": normal(4, 4)}, "imaginaire")
+    for scale in ({}, {"a.weight_scale": torch.ones(2)}):
+        with pytest.raises(
+            errors.UnfitTensor, match=r"^'a\.weight_ori' .*no number 'a\.weight_scale'"
+        ):
+            to_plain({"a.weight_ori": normal(4, 4)} | scale, "imaginaire")
+    for constant in (0.0, -1.0, float("nan")):
+        state["a.weight_scale"] = torch.tensor(constant)
+        with pytest.raises(errors.UnfitTensor, match=r"^'a\.weight_ori' .*has the constant c = "):
+            to_plain(state, "imaginaire")
 
 
 def test_imaginaire_below_spectral_norm():
