@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from torch import nn
+from torch.nn.utils import prune
 
 from assertions import Snapshot
 from equalized_lr import describe, equalize_lr, errors, he_scales, remove_equalized_lr
@@ -102,10 +103,28 @@ def test_without_values():
     with torch.device("meta"):
         net = equalize_lr(nn.Linear(8, 8))
     assert (one(net, "weight").std, one(net, "weight").scale) == (None, 0.5)
-    with pytest.raises(errors.LazyWeight):
-        describe(nn.LazyLinear(3))
-    lazy = describe(nn.LazyLinear(3), scales={})
+    lazy = describe(nn.LazyLinear(3))
     assert (lazy[0].shape, lazy[0].std) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda net: net.append(nn.LazyLinear(3)), "'2.weight' (LazyLinear) is lazy"),
+        (lambda net: prune.identity(net[1], "weight"), "'1.weight' (Linear)"),
+        (lambda net: equalize_lr(net[0], "bias", fan=4), "'bias' of this Linear is equalized"),
+    ],
+)
+def test_models_that_would_be_refused(spoil, reason):
+    """They are listed all the same, and the reason stands below."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    spoil(net)
+    table = describe(net)
+    assert [line.layer for line in table if line.name == "0.weight"] == ["Linear"]
+    assert [line.note for line in table if line.name == "0.weight"] == ["plain"]
+    last = str(table).splitlines()[-1]
+    assert last.startswith("equalize_lr would refuse this model: ")
+    assert reason in last
 
 
 def test_a_table_in_a_terminal():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from equalized_lr.distributed import is_dtensor
+from equalized_lr.errors import EqualizedLRError
 from equalized_lr.fan import fans
 from equalized_lr.hook import plain_parameters, scales_of
 from equalized_lr.plan import bias_of
@@ -83,12 +84,19 @@ def describe(module: nn.Module, *, scales: Mapping[str, float] | None = None) ->
         One line for each parameter that is called a weight, and for each that is equalized. A
         sequence, with a table in a terminal and in a notebook.
 
+        Where `equalize_lr` would refuse the model, its reason stands below the table.
+
     Raises:
-        EqualizedLRError: as `he_scales`.
+        NotAModule: something else was given.
     """
     refuse_non_module(module)
-    found = he_scales(module) if scales is None else scales
-    return Description(_noted(list(_lines(module, found))))
+    refusal = ""
+    if scales is None:
+        try:
+            scales = he_scales(module)
+        except EqualizedLRError as error:
+            scales, refusal = {}, f"equalize_lr would refuse this model: {error}"
+    return Description(_noted(list(_lines(module, scales))), refusal)
 
 
 def _lines(module: nn.Module, scales: Mapping[str, float]) -> Iterator[Line]:
@@ -105,7 +113,7 @@ def _lines(module: nn.Module, scales: Mapping[str, float]) -> Iterator[Line]:
                 plain, raw = (None if std is None else std * in_force[name]), std
             bias = bias_of(layer, name) if name in known else None
             lr_mul = in_force.get(bias, 1.0) if bias else 1.0
-            yield Line(
+            line = Line(
                 name=full,
                 layer=type(layer).__name__,
                 shape=() if is_lazy(tensor) else tuple(tensor.shape),
@@ -114,8 +122,9 @@ def _lines(module: nn.Module, scales: Mapping[str, float]) -> Iterator[Line]:
                 equalized=name in in_force,
                 stored_std=raw,
                 std=plain,
-                note=_note(name in in_force, scale, raw, lr_mul, name),
+                note="",
             )
+            yield line._replace(note=_note(line, lr_mul))
 
 
 def _std(tensor: Tensor) -> float | None:
@@ -129,11 +138,12 @@ def _std(tensor: Tensor) -> float | None:
     return float(values.to(torch.complex64 if values.is_complex() else torch.float32).std())
 
 
-def _note(equalized: bool, scale: float | None, std: float | None, lr_mul: float, name: str) -> str:
-    if scale is None:
-        return "left alone: no known fan"
-    notes = [] if equalized else ["plain"]
-    if std is not None and "weight" in name:
+def _note(line: Line, lr_mul: float) -> str:
+    if line.scale is None:
+        return "left alone: no known fan" if line.fan is None else "plain"
+    notes = [] if line.equalized else ["plain"]
+    std = line.stored_std
+    if std is not None and "weight" in line.name.rpartition(".")[2]:
         if not math.isfinite(std):
             notes.append("not finite")
         elif std == 0:
