@@ -25,12 +25,15 @@ def recipes(*, two_processes):
 
 def run_alone(example):
     """Runs a recipe as a script of its own: nothing is imported or defined but what it shows."""
-    example.namespace.clear()
-    example.namespace["__name__"] = "recipe"
-    example.evaluate()
+    run_source(example.line, str(example.parsed))
 
 
 def run_in_rank(rank, line, source, directory):
-    """The same in one of several processes, which share a directory; lines count as in the page."""
+    """The same in one of several processes, which share a directory."""
     os.chdir(directory)
+    run_source(line, source)
+
+
+def run_source(line, source):
+    """Lines count as in the page; names live on in what a recipe leaves behind, as in `fans`."""
     exec(compile("\n" * line + source, PAGE, "exec"), {"__name__": "recipe"})

@@ -16,7 +16,7 @@ def run(*arguments):
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": paths},
+        env=os.environ | {"PYTHONPATH": paths, "PYTEST_ADDOPTS": ""},
         cwd=BENCHMARKS.parent.parent,
     )
     assert done.returncode == 0, done.stdout + done.stderr
