@@ -547,3 +547,23 @@ def test_the_texts_of_refusals():
         errors.NothingToFollow, match="Adam and SGD trains no parameter of this Seq"
     ):
         LearningSpeed(net, optimizers).__enter__()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("zero", [False, True])
+def test_a_weight_that_is_no_longer_finite(value, zero):
+    """It is named, however well it went before, and so it stays when samples are merged."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    if zero:
+        nn.init.zeros_(net[1].weight)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        for step in range(POINTS + 1):
+            for p in net.parameters():
+                p.grad = torch.zeros_like(p) if step else p.detach().clone()
+            if step == 2:
+                net[1].weight.grad[0, 0] = value
+            optimizer.step()
+    healthy, diverged = speed.table()
+    assert diverged.note == "not finite"
+    assert healthy.note != "not finite"

@@ -64,17 +64,23 @@ class Track:
         self.next = step + self._every
 
     def points(self) -> list[tuple[int, float]]:
-        """Steps and relative steps; a weight that was zero had none."""
+        """Steps and relative steps; a weight that was zero had none, nor one that is not finite."""
         pairs = zip(self._at, map(float, self._ratios), strict=True)
         return [(step, ratio) for step, ratio in pairs if math.isfinite(ratio)]
+
+    def has_diverged(self) -> bool:
+        """Whether the weight was seen with values that are not finite."""
+        return any(not ratio < math.inf for ratio in map(float, self._ratios))
 
 
 def relative_step(before: Tensor, after: Tensor) -> Tensor:
     """The norm of the difference in units of the norm before, on the weight's own device.
 
-    A constant c is a factor of both norms: stored and effective weights have the same.
+    A constant c is a factor of both norms: stored and effective weights have the same. It is
+    -inf for a weight that was zero, and inf or NaN for one that is no longer finite.
     """
-    return _norm(after - before) / _norm(before)
+    size = _norm(before)
+    return torch.where(size == 0, -math.inf, _norm(after - before) / size)
 
 
 def _norm(tensor: Tensor) -> Tensor:

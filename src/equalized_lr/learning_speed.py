@@ -164,7 +164,9 @@ class LearningSpeed:
                 shape=tuple(track.weight.parameter.shape),
                 scale=track.weight.scale,
                 relative_step=medians[track.weight.name],
-                note=_note(medians[track.weight.name], usual),
+                note="not finite"
+                if track.has_diverged()
+                else _note(medians[track.weight.name], usual),
             )
             for track in self._tracks()
         ]
