@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import digit_steps
 import digits
 import matplotlib as mpl
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import Adam, Optimizer
 from tqdm import tqdm
 
@@ -29,8 +29,6 @@ from equalized_lr.optim import LREQAdam, implicit, init_
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
-
-BATCH = 64
 
 
 class Run(NamedTuple):
@@ -118,16 +116,10 @@ def train(
     data: tuple[Tensor, Tensor],
 ) -> Run:
     torch.manual_seed(0)
-    net, (images, labels), losses = network(), data, []
+    net = network()
     optimizer = prepare(net, rate)
     with LearningSpeed(net, optimizer, every=4) as speed:
-        for _ in range(steps):
-            chosen = torch.randint(len(images), (BATCH,))
-            loss = cross_entropy(net(images[chosen]), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
+        losses = digit_steps.train(net, optimizer, steps, data)
     return Run(rate, losses, speed)
 
 

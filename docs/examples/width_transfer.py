@@ -15,11 +15,11 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
+import digit_steps
 import digits
 import matplotlib as mpl
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 from tqdm import tqdm
 
@@ -28,7 +28,6 @@ from equalized_lr import equalize_lr
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-BATCH = 64
 SEEDS = (0, 1)
 Losses = dict[str, dict[int, list[float]]]
 
@@ -96,15 +95,7 @@ def build(prepare: Callable[[nn.Sequential], None], width: int, seed: int) -> nn
 
 def final_loss(net: nn.Sequential, rate: float, steps: int, data: tuple[Tensor, Tensor]) -> float:
     """The mean training loss over the last quarter of the steps; infinite if it explodes."""
-    (images, labels), seen = data, []
-    optimizer = Adam(net.parameters(), lr=rate)
-    for _ in range(steps):
-        chosen = torch.randint(len(images), (BATCH,))
-        loss = cross_entropy(net(images[chosen]), labels[chosen])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        seen.append(loss.item())
+    seen = digit_steps.train(net, Adam(net.parameters(), lr=rate), steps, data)
     last = seen[-max(1, steps // 4) :]
     return sum(last) / len(last) if all(map(math.isfinite, last)) else math.inf
 

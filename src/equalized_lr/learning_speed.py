@@ -170,7 +170,7 @@ class LearningSpeed:
             )
             for track in self._tracks()
         ]
-        return Speeds(rows, self._summary())
+        return Speeds(rows, self._summary(medians))
 
     def plot(self, path: str | PathLike[str] | None = None, *, axes: Axes | None = None) -> Figure:
         """Draws the relative steps over the training, one line for each weight.
@@ -187,7 +187,7 @@ class LearningSpeed:
         return draw(self.relative_steps, title, path, axes)
 
     def __repr__(self) -> str:
-        return f"LearningSpeed: {self._summary()}"
+        return f"LearningSpeed: {self._summary(self._medians())}"
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
@@ -202,8 +202,8 @@ class LearningSpeed:
             for name, seen in points.items()
         }
 
-    def _summary(self) -> str:
-        medians = {name: speed for name, speed in self._medians().items() if speed}
+    def _summary(self, all_medians: dict[str, float | None]) -> str:
+        medians = {name: speed for name, speed in all_medians.items() if speed}
         if not medians:
             return f"{self.steps} steps, no weight was seen to move yet"
         fastest, slowest = (
