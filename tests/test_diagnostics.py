@@ -8,9 +8,9 @@ from hypothesis import given
 from torch import nn
 from torch.nn.utils import prune
 
-from assertions import Snapshot
 from equalized_lr import describe, equalize_lr, errors, he_scales, remove_equalized_lr
-from strategies import gains, lr_muls, samples
+from tests.support.assertions import Snapshot
+from tests.support.strategies import gains, lr_muls, samples
 
 
 def one(module, name, **options):

@@ -13,8 +13,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 import equalized_lr
-import recipes
 from equalized_lr import optim
+from tests.support import recipes
 
 ROOT = Path(__file__).parent.parent
 MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

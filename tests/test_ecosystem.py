@@ -11,8 +11,8 @@ from ema_pytorch import EMA
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
 
-from assertions import assert_equal
 from equalized_lr import equalize_lr, he_scales, plain_state_dict, remove_equalized_lr
+from tests.support.assertions import assert_equal
 
 STEPS = 4
 DATA = torch.randn(STEPS, 8, 8, generator=torch.Generator().manual_seed(1))

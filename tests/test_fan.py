@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.init import _calculate_fan_in_and_fan_out
 
 from equalized_lr import Fan, fans
-from reference import counted_fans
-from strategies import CONVOLUTIONS, samples
+from tests.support.reference import counted_fans
+from tests.support.strategies import CONVOLUTIONS, samples
 
 
 @given(samples(kinds=CONVOLUTIONS))

@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assertions import assert_equal
 from equalized_lr import errors, files
+from tests.support.assertions import assert_equal
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 FORMATS = (".pt", ".pth", ".model", ".safetensors", ".npz")

@@ -8,9 +8,9 @@ import pytest
 import torch
 import transformers
 
-from assertions import assert_equal
 from equalized_lr import equalize_lr, he_scales, plain_state_dict, remove_equalized_lr
-from foreign_models import MODELS
+from tests.support.assertions import assert_equal
+from tests.support.foreign_models import MODELS
 
 
 def output(model, inputs):

@@ -15,7 +15,7 @@ from torch import nn
 
 from equalized_lr import EqualizedLR, equalize_lr
 from equalized_lr.hook import KEY, EqualizedOnce, hook_of
-from strategies import CONVOLUTIONS, samples
+from tests.support.strategies import CONVOLUTIONS, samples
 
 
 def slope(function):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from assertions import Snapshot, assert_equal
 from equalized_lr import equalize_lr, errors, he_scales, is_equalized, remove_equalized_lr
 from equalized_lr.layer import equalized_class
+from tests.support.assertions import Snapshot, assert_equal
 
 
 def test_repr():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from assertions import assert_equal, assert_ulps
-from checkpoint.samples import NETWORKS, stored
 from equalized_lr import __main__ as main_module
 from equalized_lr.__main__ import main
 from equalized_lr.checkpoint import to_plain
+from tests.support.assertions import assert_equal, assert_ulps
+from tests.support.samples import NETWORKS, stored
 
 STATE = {
     "style.1.weight": torch.arange(16.0).reshape(4, 4),

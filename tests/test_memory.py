@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from assertions import Snapshot
 from equalized_lr import equalize_lr, errors, is_equalized, remove_equalized_lr
+from tests.support.assertions import Snapshot
 
 
 def shared(change):

@@ -12,8 +12,8 @@ from accelerate.hooks import remove_hook_from_submodules
 from safetensors.torch import save_model
 from torch import nn
 
-from assertions import Snapshot, assert_equal
 from equalized_lr import equalize_lr, errors, remove_equalized_lr
+from tests.support.assertions import Snapshot, assert_equal
 
 X = torch.ones(2, 8)
 

@@ -11,9 +11,9 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import register_parametrization
 
-from assertions import Snapshot, assert_equal
 from equalized_lr import equalize_lr, errors, plain_state_dict, remove_equalized_lr
-from strategies import gains, lr_muls, samples
+from tests.support.assertions import Snapshot, assert_equal
+from tests.support.strategies import gains, lr_muls, samples
 
 
 @given(samples(), gains, lr_muls)

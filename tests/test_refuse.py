@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from assertions import Snapshot
 from equalized_lr import Fan, equalize_lr, errors, fans, is_equalized, remove_equalized_lr
+from tests.support.assertions import Snapshot
 
 
 def with_first(layer):

@@ -9,8 +9,8 @@ from torch import nn
 
 from equalized_lr import Fan, errors
 from equalized_lr.rule import Rule
-from reference import he_constant
-from strategies import gains, lr_muls
+from tests.support.reference import he_constant
+from tests.support.strategies import gains, lr_muls
 
 fan_counts = st.floats(0.01, 1e6)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from torch import nn
 
 from equalized_lr import equalize_lr, errors, he_scales
-from strategies import gains, lr_muls, samples
+from tests.support.strategies import gains, lr_muls, samples
 
 
 @given(samples(), gains, lr_muls)

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn.utils import prune
 from torch.nn.utils.parametrize import register_parametrization
 
-from assertions import Snapshot, assert_equal, assert_ulps
 from equalized_lr import (
     equalize_lr,
     errors,
@@ -19,6 +18,7 @@ from equalized_lr import (
     plain_state_dict,
     remove_equalized_lr,
 )
+from tests.support.assertions import Snapshot, assert_equal, assert_ulps
 
 C = 0.5  # of nn.Linear(8, n)
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -300,7 +300,7 @@ def test_files_of_version_1_load_for_ever():
 
     It was written, once, by the first version of this format, at the root of this project:
 
-        python -c "import sys; sys.path.insert(0, 'tests'); import test_state as t; t.write_1()"
+        python -c "import tests.test_state as t; t.write_1()"
     """
     file = torch.load(FIXTURES / "version_1.pt", weights_only=True)
     for seed in (0, 3):

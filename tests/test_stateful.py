@@ -16,8 +16,8 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint
 
 from equalized_lr import cached, fans
-from twin_structure import Structure
-from twins import TOKENS, assert_close, matrices, parameters
+from tests.support.twin_structure import Structure
+from tests.support.twins import TOKENS, assert_close, matrices, parameters
 
 
 def matrices_of(model):

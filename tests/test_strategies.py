@@ -6,7 +6,7 @@ from hypothesis import find, given
 from hypothesis import strategies as st
 
 from equalized_lr import fans
-from strategies import CONVOLUTIONS, KINDS, samples
+from tests.support.strategies import CONVOLUTIONS, KINDS, samples
 
 
 @pytest.mark.parametrize("kind", KINDS)

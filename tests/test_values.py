@@ -9,9 +9,9 @@ from hypothesis import given
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
-from assertions import assert_equal
 from equalized_lr import equalize_lr
-from strategies import lr_muls, samples, seeds
+from tests.support.assertions import assert_equal
+from tests.support.strategies import lr_muls, samples, seeds
 
 
 @pytest.mark.parametrize("lr_mul", [1.0, 0.01, 4.0])

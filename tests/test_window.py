@@ -12,9 +12,9 @@ from torch.nn.utils.parametrize import cached as torchs_cached
 from torch.nn.utils.parametrize import register_parametrization
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
-from assertions import assert_equal
 from equalized_lr import cached, equalize_lr, he_scales
 from equalized_lr.window import current_cache
+from tests.support.assertions import assert_equal
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 

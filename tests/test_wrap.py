@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from assertions import Snapshot, assert_equal
 from equalized_lr import (
     Fan,
     equalize_lr,
@@ -18,6 +17,7 @@ from equalized_lr import (
     is_equalized,
     remove_equalized_lr,
 )
+from tests.support.assertions import Snapshot, assert_equal
 
 
 def network():

@@ -7,8 +7,9 @@ Ratios are better read from `table`, which interleaves the rivals.
 
 import pytest
 import torch
-from cases import Gan, adam, forward, gan_step, perceptron, tiny, training_step
-from rivals import RIVALS, build
+
+from tests.benchmarks.cases import Gan, adam, forward, gan_step, perceptron, tiny, training_step
+from tests.benchmarks.rivals import RIVALS, build
 
 each_rival = pytest.mark.parametrize("rival", RIVALS)
 

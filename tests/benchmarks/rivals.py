@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from equalized_lr import equalize_lr, he_scales
-from reference import CommonHook
+from tests.support.reference import CommonHook
 
 
 def plain(model):

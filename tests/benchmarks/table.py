@@ -1,6 +1,6 @@
 """Prints how fast this library is beside its rivals, as ratios, with the targets beside them.
 
-    PYTHONPATH=tests:tests/benchmarks python -m table [--threads 1 2] [--rounds N]
+    python -m tests.benchmarks.table [--threads 1 2] [--rounds N]
 
 Takes a quarter of an hour. See docs/performance.md for what the rows mean.
 """
@@ -10,7 +10,10 @@ import sys
 from functools import partial
 
 import torch
-from cases import (
+
+from equalized_lr import LearningSpeed, cached, remove_equalized_lr
+from equalized_lr.optim import implicit
+from tests.benchmarks.cases import (
     Gan,
     adam,
     encoder,
@@ -22,12 +25,9 @@ from cases import (
     tiny,
     training_step,
 )
-from memory import peak_bytes
-from rivals import RIVALS, build
-from timing import added, added_ratio, compare, mean_ratio, ratio
-
-from equalized_lr import LearningSpeed, cached, remove_equalized_lr
-from equalized_lr.optim import implicit
+from tests.benchmarks.memory import peak_bytes
+from tests.benchmarks.rivals import RIVALS, build
+from tests.benchmarks.timing import added, added_ratio, compare, mean_ratio, ratio
 
 OTHERS = ("parametrize", "common hook", "tensor hook")
 

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assertions import assert_equal, assert_ulps
-from checkpoint.samples import NETWORKS, stored
 from equalized_lr import errors
 from equalized_lr.checkpoint import explain, families, from_plain, guess, to_plain
-from strategies import seeds
+from tests.support.assertions import assert_equal, assert_ulps
+from tests.support.samples import NETWORKS, stored
+from tests.support.strategies import seeds
 
 # Where one code base has taken the names and the constants of another.
 SAME = {

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkpoint.samples import NETWORKS
 from equalized_lr import errors
 from equalized_lr.checkpoint import convert, families, from_plain, guess, to_plain
 from equalized_lr.checkpoint.convert import as_tensors
+from tests.support.samples import NETWORKS
 
 KEYS = sorted({key for _, _, keys in NETWORKS.values() for key in keys})
 PLAIN = sorted({key.replace("_orig", "").replace("_ori", "").replace("/", ".") for key in KEYS})

@@ -14,8 +14,8 @@ import torch.utils.cpp_extension
 from torch import nn
 from torch.nn import functional as F
 
-from assertions import assert_ulps
 from equalized_lr.checkpoint import from_plain, to_plain
+from tests.support.assertions import assert_ulps
 
 # Sums of up to 130 products in another order, beside values of the size of the largest.
 ULPS = 64

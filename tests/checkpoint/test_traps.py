@@ -5,16 +5,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from assertions import assert_equal, assert_ulps
-from checkpoint.reference_layers import (
+from equalized_lr import errors
+from equalized_lr.checkpoint import explain, from_plain, to_plain
+from tests.support.assertions import assert_equal, assert_ulps
+from tests.support.reference_layers import (
     dense,
     output_scaled,
     pggan_up,
     stylegan_up,
     tf_conv,
 )
-from equalized_lr import errors
-from equalized_lr.checkpoint import explain, from_plain, to_plain
 
 # Sums of at most a hundred products, in another order.
 ULPS = 64

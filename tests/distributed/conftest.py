@@ -2,7 +2,7 @@
 
 import pytest
 
-from world import World
+from tests.support.world import World
 
 
 @pytest.fixture(scope="session")

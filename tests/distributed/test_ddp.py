@@ -6,8 +6,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel as DDP
 
-from mechanisms import wrap_in_common_hooks
-from training import Net, assert_as_alone, batches, build, train
+from tests.support.mechanisms import wrap_in_common_hooks
+from tests.support.training import Net, assert_as_alone, batches, build, train
 
 PLAIN = {
     "plain": {},

@@ -14,7 +14,16 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from equalized_lr import equalize_lr
-from training import Net, assert_as_alone, batches, build, loss_of, make_optimizer, train, values
+from tests.support.training import (
+    Net,
+    assert_as_alone,
+    batches,
+    build,
+    loss_of,
+    make_optimizer,
+    train,
+    values,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 

@@ -19,7 +19,7 @@ from equalized_lr import (
     plain_state_dict,
     remove_equalized_lr,
 )
-from training import Net, alone, assert_as_alone, batches, build, train, values, whole
+from tests.support.training import Net, alone, assert_as_alone, batches, build, train, values, whole
 
 
 def mesh():

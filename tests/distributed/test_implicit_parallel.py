@@ -8,7 +8,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 from equalized_lr import equalize_lr, errors, he_scales, remove_equalized_lr
 from equalized_lr.optim import LREQAdam, ScaledSteps, clip_grad_norm_, implicit, init_
-from training import Net, batches, loss_of, whole
+from tests.support.training import Net, batches, loss_of, whole
 
 ADAM = {"lr": 0.01, "eps": 1e-3}
 

@@ -16,7 +16,7 @@ from torch.distributed.tensor.parallel import (
 from torch.nn.parallel import DistributedDataParallel
 
 from equalized_lr import LearningSpeed, equalize_lr, errors
-from training import batches, build, loss_of, make_optimizer
+from tests.support.training import batches, build, loss_of, make_optimizer
 
 
 def follow(model, inputs, called=None):

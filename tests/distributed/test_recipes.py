@@ -2,7 +2,7 @@
 
 import pytest
 
-from recipes import recipes, run_in_rank
+from tests.support.recipes import recipes, run_in_rank
 
 RECIPES = recipes(two_processes=True)
 

@@ -11,9 +11,9 @@ from torch.distributed.tensor.parallel import (
     parallelize_module,
 )
 
-from assertions import Snapshot
 from equalized_lr import equalize_lr, errors, remove_equalized_lr
-from training import make_optimizer, whole
+from tests.support.assertions import Snapshot
+from tests.support.training import make_optimizer, whole
 
 STYLES = {"0": ColwiseParallel(), "2": RowwiseParallel()}
 

@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm
 from torch.nn.utils.parametrizations import weight_norm
 
-from assertions import Snapshot
 from equalized_lr import errors
-from mechanisms import EQUALIZED, close, common_hook, net, x
+from tests.support.assertions import Snapshot
+from tests.support.mechanisms import EQUALIZED, close, common_hook, net, x
 
 
 class Negative(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mechanisms import close, common_hook, net, x
+from tests.support.mechanisms import close, common_hook, net, x
 
 
 class Custom(nn.Linear):

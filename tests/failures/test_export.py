@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from assertions import Snapshot
 from equalized_lr import equalize_lr, errors
-from mechanisms import EQUALIZED, close, common_hook, first, net, x
+from tests.support.assertions import Snapshot
+from tests.support.mechanisms import EQUALIZED, close, common_hook, first, net, x
 
 
 class Own(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from equalized_lr.hook import hook_of
-from mechanisms import EQUALIZED, close, common_hook, x
+from tests.support.mechanisms import EQUALIZED, close, common_hook, x
 
 
 class Steps(nn.Linear):

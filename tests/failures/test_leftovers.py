@@ -5,7 +5,7 @@ import gc
 import torch
 from torch import nn
 
-from mechanisms import close, common_hook, x
+from tests.support.mechanisms import close, common_hook, x
 
 
 class Fragile(nn.Linear):

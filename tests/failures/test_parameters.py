@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from equalized_lr import equalize_lr, errors
-from mechanisms import EQUALIZED, close, common_hook, net, x
-from reference import CommonHook
+from tests.support.mechanisms import EQUALIZED, close, common_hook, net, x
+from tests.support.reference import CommonHook
 
 
 @common_hook("silent")

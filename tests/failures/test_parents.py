@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mechanisms import close, common_hook, net, x
+from tests.support.mechanisms import close, common_hook, net, x
 
 SEQUENCE = x(5, 2, 8)
 

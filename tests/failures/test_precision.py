@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from mechanisms import common_hook, first, net, x
+from tests.support.mechanisms import common_hook, first, net, x
 
 
 class Checkpointed(nn.Module):
@@ -100,7 +100,7 @@ def test_a_selective_checkpoint():
 
     from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
-    from mechanisms import EQUALIZED
+    from tests.support.mechanisms import EQUALIZED
 
     saved = [torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar, torch.ops.aten.mm.default]
 

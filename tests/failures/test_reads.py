@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from mechanisms import close, common_hook, net, x
+from tests.support.mechanisms import close, common_hook, net, x
 
 
 class StepConv(nn.Linear):

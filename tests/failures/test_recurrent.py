@@ -6,7 +6,7 @@ import io
 import torch
 from torch import nn
 
-from mechanisms import close, common_hook, x
+from tests.support.mechanisms import close, common_hook, x
 
 SEQUENCE = x(5, 2, 6)
 

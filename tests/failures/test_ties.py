@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from equalized_lr import errors
-from mechanisms import EQUALIZED, close, common_hook
+from tests.support.mechanisms import EQUALIZED, close, common_hook
 
 TOKENS = torch.arange(6).reshape(2, 3)
 

@@ -12,7 +12,7 @@ from torch.package import PackageExporter, PackageImporter
 from torch.utils import swap_tensors
 
 from equalized_lr import cached, equalize_lr, is_equalized
-from mechanisms import EQUALIZED, close, common_hook, net, x
+from tests.support.mechanisms import EQUALIZED, close, common_hook, net, x
 
 FUTURES = {
     "swap": torch.__future__.set_swap_module_params_on_conversion,

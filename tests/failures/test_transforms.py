@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 
-from mechanisms import close, common_hook, net, x
+from tests.support.mechanisms import close, common_hook, net, x
 
 
 @common_hook("silent")

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from equalized_lr import errors
-from mechanisms import EQUALIZED, common_hook, net, x
+from tests.support.mechanisms import EQUALIZED, common_hook, net, x
 
 
 @common_hook("holds")

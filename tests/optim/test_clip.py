@@ -9,7 +9,7 @@ from torch.nn.utils import clip_grad_norm_ as torch_clip
 
 from equalized_lr import equalize_lr, remove_equalized_lr
 from equalized_lr.optim import LREQAdam, ScaledSteps, clip_grad_norm_, implicit
-from trajectories import distance, explicit_of, fixed, loss_of
+from tests.support.trajectories import distance, explicit_of, fixed, loss_of
 
 
 def clipped(net, optimizer, clip, steps=20):

@@ -8,10 +8,10 @@ import torch
 from torch import nn, optim
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 
-from assertions import Snapshot
 from equalized_lr import equalize_lr, errors, is_equalized, remove_equalized_lr
 from equalized_lr.optim import ScaledSteps, implicit
-from trajectories import distance
+from tests.support.assertions import Snapshot
+from tests.support.trajectories import distance
 
 
 def mlp():

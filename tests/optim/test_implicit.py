@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from torch import nn, optim
 
-from assertions import Snapshot, assert_equal
 from equalized_lr import equalize_lr, errors, he_scales, remove_equalized_lr
 from equalized_lr.optim import LREQAdam, explicit_rates, implicit, init_, param_groups, table
-from strategies import gains, lr_muls, samples, seeds
-from trajectories import distance, explicit_of, fixed, train
+from tests.support.assertions import Snapshot, assert_equal
+from tests.support.strategies import gains, lr_muls, samples, seeds
+from tests.support.trajectories import distance, explicit_of, fixed, train
 
 
 def mlp(*, bias=True):

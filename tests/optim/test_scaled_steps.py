@@ -8,11 +8,11 @@ import torch
 from torch import nn, optim
 from torch.optim.lr_scheduler import ExponentialLR
 
-from assertions import assert_equal
 from equalized_lr import equalize_lr, errors
 from equalized_lr.optim import ScaledSteps, clip_grad_norm_
 from equalized_lr.optim.scaled_steps import scaled_steps_of
-from trajectories import distance, explicit_of, fixed, loss_of, train
+from tests.support.assertions import assert_equal
+from tests.support.trajectories import distance, explicit_of, fixed, loss_of, train
 
 POWERS = {"0.weight": 0.25, "3.weight": 0.0625, "5.weight": 4.0}
 

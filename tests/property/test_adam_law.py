@@ -24,9 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn, optim
 
-from assertions import assert_equal, assert_ulps
 from equalized_lr import equalize_lr, fans, he_scales
-from strategies import powers_of_two, samples
+from tests.support.assertions import assert_equal, assert_ulps
+from tests.support.strategies import powers_of_two, samples
 
 INVARIANT = {
     "Adam": optim.Adam,

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn, optim
 
-from assertions import assert_equal, assert_ulps
 from equalized_lr import equalize_lr, he_scales
-from reference import CommonHook
-from strategies import gains, lr_muls, samples
+from tests.support.assertions import assert_equal, assert_ulps
+from tests.support.reference import CommonHook
+from tests.support.strategies import gains, lr_muls, samples
 
 
 def save_and_load(layer):

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from torch import nn
 from torch.autograd import grad, gradcheck, gradgradcheck
 
-from assertions import assert_equal, assert_ulps
 from equalized_lr import equalize_lr, he_scales
-from reference import computed_with
-from strategies import float64_samples, gains, lr_muls, samples
+from tests.support.assertions import assert_equal, assert_ulps
+from tests.support.reference import computed_with
+from tests.support.strategies import float64_samples, gains, lr_muls, samples
 
 
 def pairs(sample, **options):

@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from torch import optim
 
-from assertions import assert_equal
 from equalized_lr import equalize_lr, remove_equalized_lr
 from equalized_lr.optim import ScaledSteps, table
-from trajectories import (
+from tests.support.assertions import assert_equal
+from tests.support.trajectories import (
     SETTINGS,
     STEPS,
     distance,
@@ -167,7 +167,7 @@ def test_classes_outside_of_the_table(kind):
 
 
 def closure(net, optimizer, step):
-    from trajectories import loss_of
+    from tests.support.trajectories import loss_of
 
     def evaluate():
         optimizer.zero_grad()

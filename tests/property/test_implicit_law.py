@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from torch import optim
 from torch.optim import lr_scheduler
 
-from assertions import assert_equal
 from equalized_lr import errors
 from equalized_lr.optim import ScaledSteps, explicit_rates, param_groups, table
-from trajectories import (
+from tests.support.assertions import assert_equal
+from tests.support.trajectories import (
     SETTINGS,
     STEPS,
     distance,

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from torch import nn
 
-from assertions import Snapshot, assert_equal, assert_ulps
 from equalized_lr import equalize_lr, fans, he_scales, remove_equalized_lr
-from strategies import dtypes, float64_samples, gains, lr_muls, powers_of_two, samples
+from tests.support.assertions import Snapshot, assert_equal, assert_ulps
+from tests.support.strategies import dtypes, float64_samples, gains, lr_muls, powers_of_two, samples
 
 # weight / c and then times c: two roundings of half a unit each, and the value may sit just above a
 # power of two, where the unit of the result is half that of the intermediate: at most 2 units.

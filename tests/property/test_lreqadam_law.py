@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn, optim
 
-from assertions import assert_equal
 from equalized_lr import errors, remove_equalized_lr
 from equalized_lr.optim import LREQAdam, implicit
-from reference import PublishedLREQAdam
-from trajectories import distance, explicit_of, fixed, networks, train
+from tests.support.assertions import assert_equal
+from tests.support.reference import PublishedLREQAdam
+from tests.support.trajectories import distance, explicit_of, fixed, networks, train
 
 ADAM = {"lr": 0.01, "betas": (0.0, 0.99)}
 

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from assertions import assert_equal
 from equalized_lr import equalize_lr, fans, he_scales
 from equalized_lr.hook import hook_of
-from reference import CommonHook, computed_with, he_constant
-from strategies import gains, lr_muls, samples
+from tests.support.assertions import assert_equal
+from tests.support.reference import CommonHook, computed_with, he_constant
+from tests.support.strategies import gains, lr_muls, samples
 
 
 def assert_live(layer):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition
 from torch import nn
 
-from assertions import assert_equal
 from equalized_lr import fans, plain_state_dict
 from equalized_lr.hook import scales_of
 from equalized_lr.window import current_cache
+from tests.support.assertions import assert_equal
 
 TOKENS = torch.arange(6).reshape(3, 2)
 

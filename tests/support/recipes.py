@@ -7,7 +7,7 @@ from pathlib import Path
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-PAGE = Path(__file__).parent.parent / "docs" / "works-with.md"
+PAGE = Path(__file__).parents[2] / "docs" / "works-with.md"
 TWO_PROCESSES = "<!-- two processes -->"
 
 

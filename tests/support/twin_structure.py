@@ -11,7 +11,7 @@ from torch import nn
 
 from equalized_lr import cached, equalize_lr, errors, fans, is_equalized, remove_equalized_lr
 from equalized_lr.hook import scales_of
-from twins import Twins, layers, powers, subtrees, weights
+from tests.support.twins import Twins, layers, powers, subtrees, weights
 
 
 class Structure(Twins):

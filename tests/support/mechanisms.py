@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from equalized_lr import equalize_lr, fans, he_scales, remove_equalized_lr
-from reference import CommonHook
+from tests.support.reference import CommonHook
 
 
 def wrap_in_common_hooks(model):
