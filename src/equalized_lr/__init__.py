@@ -6,14 +6,14 @@
 """
 
 from equalized_lr import errors
-from equalized_lr.diagnostics import describe
-from equalized_lr.fan import Fan, fans
-from equalized_lr.hook import EqualizedLR
-from equalized_lr.learning_speed import LearningSpeed
-from equalized_lr.plain import plain_state_dict
-from equalized_lr.scales import he_scales
-from equalized_lr.window import cached
-from equalized_lr.wrap import equalize_lr, is_equalized, remove_equalized_lr
+from equalized_lr.equalize import equalize_lr, is_equalized, remove_equalized_lr
+from equalized_lr.layer.caching import cached
+from equalized_lr.layer.hook import EqualizedLR
+from equalized_lr.layer.plain import plain_state_dict
+from equalized_lr.plan.fan import Fan, fans
+from equalized_lr.plan.scales import he_scales
+from equalized_lr.watch.describe import describe
+from equalized_lr.watch.learning_speed import LearningSpeed
 
 __version__ = "0.1.0"
 

@@ -21,7 +21,7 @@ from equalized_lr.errors import (
     UnsafeFile,
     UnwritableFile,
 )
-from equalized_lr.packages import needed
+from equalized_lr.optional import needed
 
 TORCH = (".pt", ".pth", ".ckpt", ".bin", ".model", ".tar")
 KNOWN = (*TORCH, ".safetensors", ".npz")

@@ -6,7 +6,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 from equalized_lr import equalize_lr, remove_equalized_lr
-from equalized_lr.hook import hook_of
+from equalized_lr.layer.hook import hook_of
 from tests.support.mechanisms import EQUALIZED, close, common_hook, first, net, x
 
 X = torch.randn(5, 2, 8, generator=torch.Generator().manual_seed(0))

@@ -5,7 +5,7 @@ import asyncio
 import torch
 from torch import nn
 
-from equalized_lr.hook import hook_of
+from equalized_lr.layer.hook import hook_of
 from tests.support.mechanisms import EQUALIZED, close, common_hook, x
 
 

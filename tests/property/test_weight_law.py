@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from equalized_lr import equalize_lr, fans, he_scales
-from equalized_lr.hook import hook_of
+from equalized_lr.layer.hook import hook_of
 from tests.support.assertions import assert_equal
 from tests.support.reference import CommonHook, computed_with, he_constant
 from tests.support.strategies import gains, lr_muls, samples

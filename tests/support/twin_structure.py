@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 from torch import nn
 
 from equalized_lr import cached, equalize_lr, errors, fans, is_equalized, remove_equalized_lr
-from equalized_lr.hook import scales_of
+from equalized_lr.layer.hook import scales_of
 from tests.support.twins import Twins, layers, powers, subtrees, weights
 
 

@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from torch import nn
 
 from equalized_lr import fans, plain_state_dict
-from equalized_lr.hook import scales_of
-from equalized_lr.window import current_cache
+from equalized_lr.layer.caching import current_cache
+from equalized_lr.layer.hook import scales_of
 from tests.support.assertions import assert_equal
 
 TOKENS = torch.arange(6).reshape(3, 2)

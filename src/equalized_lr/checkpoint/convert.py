@@ -22,7 +22,7 @@ from equalized_lr.errors import (
     UnknownFamily,
     UnknownKeys,
 )
-from equalized_lr.rule import positive
+from equalized_lr.plan.rule import positive
 
 
 def families() -> list[str]:

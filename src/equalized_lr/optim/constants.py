@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from equalized_lr.errors import ConflictingTie, InvalidArgument
-from equalized_lr.holders import Slot
-from equalized_lr.hook import plain_names, scales_of
-from equalized_lr.scales import he_scales
+from equalized_lr.layer.hook import plain_names, scales_of
+from equalized_lr.plan.scales import he_scales
+from equalized_lr.plan.sharing import Slot
 
 
 def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[Tensor, float]:

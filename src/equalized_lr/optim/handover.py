@@ -22,12 +22,12 @@ from equalized_lr.errors import (
     UnknownState,
     Unscalable,
 )
-from equalized_lr.live import live
 from equalized_lr.optim.groups import Group, split, translated
 from equalized_lr.optim.radam import switch_early_steps
 from equalized_lr.optim.scaled_steps import ScaledSteps, scaled_steps_of
 from equalized_lr.optim.stepping import optimizers_of
 from equalized_lr.optim.table import Row, row_of, times_power, without_constant_translation
+from equalized_lr.plan.live import live
 
 Optimizers = Optimizer | Sequence[Optimizer] | None
 

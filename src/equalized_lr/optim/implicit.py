@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from equalized_lr.memory import refuse_unwritable
 from equalized_lr.optim.constants import constants_of
 from equalized_lr.optim.groups import named_groups, param_groups
 from equalized_lr.optim.handover import plan_handovers
 from equalized_lr.optim.table import row_of
-from equalized_lr.plan import Where, plan_model, refuse_empty
-from equalized_lr.refuse import refuse_non_module, refuse_unscalable
-from equalized_lr.rule import SQRT2, Gain, LrMul, Rule
-from equalized_lr.values import draw, refuse_values
+from equalized_lr.plan.checks import refuse_non_module, refuse_unscalable
+from equalized_lr.plan.memory import refuse_unwritable
+from equalized_lr.plan.plan import Where, plan_model, refuse_empty
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Rule
+from equalized_lr.plan.values import draw, refuse_values
 
 M = TypeVar("M", bound=nn.Module)
 

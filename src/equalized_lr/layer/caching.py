@@ -15,7 +15,7 @@ from torch._C import _get_tracing_state, _len_torch_dispatch_stack
 from torch._C._functorch import peek_interpreter_stack
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from equalized_lr.distributed import fsdp2_is_in_use
+from equalized_lr.tensors import fsdp2_is_in_use
 
 # The questions below stand in each forward of each layer, often with the processor's caches full of
 # weights; there each object that is touched costs ten times what it costs in a loop. Hence names

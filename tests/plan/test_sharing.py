@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from equalized_lr import equalize_lr, errors, holders, remove_equalized_lr
-from equalized_lr.holders import Slot, refuse_outside_holders, tied_slots
+from equalized_lr import equalize_lr, errors, remove_equalized_lr
+from equalized_lr.plan import sharing as holders
+from equalized_lr.plan.sharing import Slot, refuse_outside_holders, tied_slots
 
 
 @pytest.fixture

@@ -8,12 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from equalized_lr.errors import FixedClass, InvalidArgument, NotEqualized
-from equalized_lr.holders import Slot, refuse_outside_holders
-from equalized_lr.hook import scales_of
-from equalized_lr.layer import attach, detach, refuse_if_wrapped_on_top
-from equalized_lr.memory import refuse_unwritable
+from equalized_lr.layer.hook import scales_of
+from equalized_lr.layer.subclass import attach, detach, refuse_if_wrapped_on_top
 from equalized_lr.optim.handover import Optimizers, plan_handovers
-from equalized_lr.plan import (
+from equalized_lr.plan.checks import (
+    refuse_non_module,
+    refuse_offloaded,
+    refuse_owned,
+    refuse_sharded,
+    refuse_unstorable,
+)
+from equalized_lr.plan.memory import refuse_unwritable
+from equalized_lr.plan.plan import (
     Plan,
     Share,
     Where,
@@ -23,15 +29,9 @@ from equalized_lr.plan import (
     plan_parameter,
     refuse_empty,
 )
-from equalized_lr.refuse import (
-    refuse_non_module,
-    refuse_offloaded,
-    refuse_owned,
-    refuse_sharded,
-    refuse_unstorable,
-)
-from equalized_lr.rule import SQRT2, Gain, LrMul, Rule
-from equalized_lr.values import bake, draw, keep, refuse_values
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Rule
+from equalized_lr.plan.sharing import Slot, refuse_outside_holders
+from equalized_lr.plan.values import bake, draw, keep, refuse_values
 
 M = TypeVar("M", bound=nn.Module)
 

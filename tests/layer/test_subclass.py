@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from equalized_lr import equalize_lr, errors, he_scales, is_equalized, remove_equalized_lr
-from equalized_lr.layer import equalized_class
+from equalized_lr.layer.subclass import equalized_class
 from tests.support.assertions import Snapshot, assert_equal
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from equalized_lr.errors import TiedAssignment, TiedElsewhere
-from equalized_lr.hook import stored_name
-from equalized_lr.live import live
+from equalized_lr.layer.hook import stored_name
+from equalized_lr.plan.live import live
 
 
 class Slot(NamedTuple):

@@ -8,7 +8,6 @@ from torch._subclasses import FakeTensor
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
-from equalized_lr.distributed import is_fsdp1, is_held_by_fsdp
 from equalized_lr.errors import (
     EmptyWeight,
     LazyWeight,
@@ -22,9 +21,10 @@ from equalized_lr.errors import (
     UnsupportedWeight,
     WrappedOnTop,
 )
-from equalized_lr.holders import Slot
-from equalized_lr.hook import stored_name
-from equalized_lr.memory import unscalable_kind
+from equalized_lr.layer.hook import stored_name
+from equalized_lr.plan.memory import unscalable_kind
+from equalized_lr.plan.sharing import Slot
+from equalized_lr.tensors import is_fsdp1, is_held_by_fsdp
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from equalized_lr.holders import Slot
-from equalized_lr.hook import plain_names, scales_of
-from equalized_lr.plan import Where, plan_model
-from equalized_lr.refuse import refuse_non_module
-from equalized_lr.rule import SQRT2, Gain, LrMul, Rule
+from equalized_lr.layer.hook import plain_names, scales_of
+from equalized_lr.plan.checks import refuse_non_module
+from equalized_lr.plan.plan import Where, plan_model
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Rule
+from equalized_lr.plan.sharing import Slot
 
 
 def he_scales(

@@ -15,11 +15,11 @@ from equalized_lr.errors import (
     UnknownFan,
     UnknownParameter,
 )
-from equalized_lr.fan import Fan, fans
-from equalized_lr.holders import Slot, tied_slots
-from equalized_lr.hook import scales_of, stored_name
-from equalized_lr.refuse import refuse_owned, refuse_without_fan
-from equalized_lr.rule import Rule
+from equalized_lr.layer.hook import scales_of, stored_name
+from equalized_lr.plan.checks import refuse_owned, refuse_without_fan
+from equalized_lr.plan.fan import Fan, fans
+from equalized_lr.plan.rule import Rule
+from equalized_lr.plan.sharing import Slot, tied_slots
 
 Where = Callable[[str, nn.Module], bool]
 

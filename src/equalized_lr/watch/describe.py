@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from equalized_lr.distributed import is_dtensor
 from equalized_lr.errors import EqualizedLRError
-from equalized_lr.fan import fans
-from equalized_lr.hook import plain_parameters, scales_of
-from equalized_lr.plan import bias_of
-from equalized_lr.refuse import refuse_non_module
-from equalized_lr.report import Report, number_text, shape_text
-from equalized_lr.scales import he_scales
+from equalized_lr.layer.hook import plain_parameters, scales_of
+from equalized_lr.plan.checks import refuse_non_module
+from equalized_lr.plan.fan import fans
+from equalized_lr.plan.plan import bias_of
+from equalized_lr.plan.scales import he_scales
+from equalized_lr.tensors import is_dtensor
+from equalized_lr.watch.report import Report, number_text, shape_text
 
 FAR = 3.0  # how many times as large or small counts as far
 HEADS = ("weight", "layer", "shape", "fan", "c", "stored std", "std", "note")

@@ -11,7 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
 from equalized_lr.errors import HookLost
-from equalized_lr.window import Window, current_cache
+from equalized_lr.layer.caching import Window, current_cache
 
 # Note [One key for all hooks]
 # torch numbers hooks with a global counter. Compiled code is guarded on those numbers, so identical

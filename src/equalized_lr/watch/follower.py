@@ -12,9 +12,9 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from equalized_lr.distributed import is_dtensor
-from equalized_lr.hook import plain_parameters, scales_of
+from equalized_lr.layer.hook import plain_parameters, scales_of
 from equalized_lr.optim.stepping import not_compiled
+from equalized_lr.tensors import is_dtensor
 
 POINTS = 256  # samples that are kept of each weight; an even number
 

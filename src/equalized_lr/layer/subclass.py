@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from equalized_lr.errors import NotAssignable, NotConvertible, WrappedOnTop
-from equalized_lr.hook import (
+from equalized_lr.layer.hook import (
     add_hook,
     drop_hook,
     find_hook,
@@ -23,8 +23,8 @@ from equalized_lr.hook import (
     stored,
     stored_name,
 )
-from equalized_lr.refuse import refuse_stored_elsewhere
-from equalized_lr.state import EffectiveState
+from equalized_lr.layer.state_dict import EffectiveState
+from equalized_lr.plan.checks import refuse_stored_elsewhere
 
 # Note [One class per kind of layer]
 # A class per instance could not be pickled, would leak, and would make torch.compile treat

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from equalized_lr import Fan, errors
-from equalized_lr.rule import Rule
+from equalized_lr.plan.rule import Rule
 from tests.support.reference import he_constant
 from tests.support.strategies import gains, lr_muls
 

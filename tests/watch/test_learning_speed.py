@@ -21,9 +21,9 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from equalized_lr import LearningSpeed, equalize_lr, errors, remove_equalized_lr
-from equalized_lr.following import POINTS, Track, Weight, relative_step
-from equalized_lr.learning_speed import Speed, Speeds
 from equalized_lr.optim import ScaledSteps, implicit, init_
+from equalized_lr.watch.follower import POINTS, Track, Weight, relative_step
+from equalized_lr.watch.learning_speed import Speed, Speeds
 from tests.support import strategies
 
 X = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
 from equalized_lr import cached, equalize_lr, he_scales
-from equalized_lr.window import current_cache
+from equalized_lr.layer.caching import current_cache
 from tests.support.assertions import assert_equal
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))

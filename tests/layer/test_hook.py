@@ -14,7 +14,7 @@ from hypothesis import given
 from torch import nn
 
 from equalized_lr import EqualizedLR, equalize_lr
-from equalized_lr.hook import KEY, EqualizedOnce, hook_of
+from equalized_lr.layer.hook import KEY, EqualizedOnce, hook_of
 from tests.support.strategies import CONVOLUTIONS, samples
 
 

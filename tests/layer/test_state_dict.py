@@ -21,7 +21,7 @@ from equalized_lr import (
 from tests.support.assertions import Snapshot, assert_equal, assert_ulps
 
 C = 0.5  # of nn.Linear(8, n)
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_files_of_version_1_load_for_ever():
 
     It was written, once, by the first version of this format, at the root of this project:
 
-        python -c "import tests.test_state as t; t.write_1()"
+        python -c "import tests.layer.test_state_dict as t; t.write_1()"
     """
     file = torch.load(FIXTURES / "version_1.pt", weights_only=True)
     for seed in (0, 3):

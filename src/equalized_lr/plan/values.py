@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equalized_lr.distributed import distribute_like, is_dtensor
 from equalized_lr.errors import InvalidArgument, WrongGenerator
-from equalized_lr.plan import Plan, Share
-from equalized_lr.refuse import EMBEDDINGS, largest, refuse_overflow
+from equalized_lr.plan.checks import EMBEDDINGS, largest, refuse_overflow
+from equalized_lr.plan.plan import Plan, Share
+from equalized_lr.tensors import distribute_like, is_dtensor
 
 # No draw from N(0, 1) is larger in float64 (Box-Muller with 53 bits ends at 8.6).
 LARGEST_NORMAL = 9.0

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from equalized_lr.distributed import is_dtensor
 from equalized_lr.errors import SharedMemory, UnsupportedWeight
-from equalized_lr.holders import Slot
+from equalized_lr.plan.sharing import Slot
+from equalized_lr.tensors import is_dtensor
 
 SCALABLE = frozenset(
     {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equalized_lr.refuse import refuse_flattened, refuse_non_module
-from equalized_lr.state import effective_values
+from equalized_lr.layer.state_dict import effective_values
+from equalized_lr.plan.checks import refuse_flattened, refuse_non_module
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from equalized_lr.packages import needed
+from equalized_lr.optional import needed
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -10,7 +10,7 @@ from typing import SupportsFloat
 from torch import nn
 
 from equalized_lr.errors import InvalidArgument
-from equalized_lr.fan import Fan
+from equalized_lr.plan.fan import Fan
 
 Gain = SupportsFloat | str
 LrMul = SupportsFloat | Callable[[float], SupportsFloat]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
-from equalized_lr.distributed import is_dtensor
 from equalized_lr.errors import (
     AmbiguousState,
     ForeignState,
@@ -20,10 +19,11 @@ from equalized_lr.errors import (
     Unscalable,
     WrappedOnTop,
 )
-from equalized_lr.holders import Slot, refuse_assignment
-from equalized_lr.hook import scales_of, stored, stored_name
-from equalized_lr.memory import unscalable_kind
-from equalized_lr.refuse import largest, refuse_overflow, refuse_stored_elsewhere
+from equalized_lr.layer.hook import scales_of, stored, stored_name
+from equalized_lr.plan.checks import largest, refuse_overflow, refuse_stored_elsewhere
+from equalized_lr.plan.memory import unscalable_kind
+from equalized_lr.plan.sharing import Slot, refuse_assignment
+from equalized_lr.tensors import is_dtensor
 
 METADATA = "equalized_lr"
 VERSION = 1

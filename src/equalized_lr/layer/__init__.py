@@ -1,0 +1,1 @@
+"""How a layer computes, shares and saves its equalized weight."""

@@ -1,0 +1,1 @@
+"""What users look at: `describe` and `LearningSpeed`."""
