@@ -9,7 +9,7 @@ from equalized_lr import errors
 from equalized_lr.equalize import equalize_lr, is_equalized, remove_equalized_lr
 from equalized_lr.layer.caching import cached
 from equalized_lr.layer.hook import EqualizedLR
-from equalized_lr.layer.plain import plain_state_dict
+from equalized_lr.layer.state_dict import plain_state_dict
 from equalized_lr.plan.fan import Fan, fans
 from equalized_lr.plan.scales import he_scales
 from equalized_lr.watch.describe import describe

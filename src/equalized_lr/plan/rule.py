@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import SupportsFloat
+from typing import Literal, SupportsFloat
 
 from torch import nn
 
+from equalized_lr.arguments import positive
 from equalized_lr.errors import InvalidArgument
 from equalized_lr.plan.fan import Fan
 
 Gain = SupportsFloat | str
 LrMul = SupportsFloat | Callable[[float], SupportsFloat]
+Mode = Literal["fan_in", "fan_out"]
 SQRT2 = math.sqrt(2)
 
 
@@ -65,20 +67,6 @@ class Rule:
 
     def _connections(self, fan: Fan) -> float:
         return self.fan or positive(self.mode, getattr(fan, self.mode))
-
-
-def positive(argument: str, value: SupportsFloat) -> float:
-    """The number, or an `InvalidArgument` if it is not positive and finite."""
-    expected = "a positive finite number"
-    if isinstance(value, bool | str):
-        raise InvalidArgument(argument, value, expected)
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise InvalidArgument(argument, value, expected) from None
-    if not (math.isfinite(number) and number > 0):
-        raise InvalidArgument(argument, value, expected)
-    return number
 
 
 def _named_gain(nonlinearity: str) -> float:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from torch import nn
 
-from equalized_lr.layer.hook import plain_names, scales_of
-from equalized_lr.plan.checks import refuse_non_module
+from equalized_lr.arguments import refuse_non_module
 from equalized_lr.plan.plan import Where, plan_model
-from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Rule
-from equalized_lr.plan.sharing import Slot
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
+from equalized_lr.plan.slots import Fans, slots_of
 
 
 def he_scales(
     module: nn.Module,
     *,
     gain: Gain = SQRT2,
-    mode: str = "fan_in",
+    mode: Mode = "fan_in",
     lr_mul: LrMul = 1.0,
     where: Where | None = None,
+    fans: Fans | None = None,
 ) -> dict[str, float]:
     """The constant c of every weight, by its plain qualified name.
 
@@ -35,20 +35,19 @@ def he_scales(
         mode: as in `equalize_lr`.
         lr_mul: as in `equalize_lr`.
         where: as in `equalize_lr`.
+        fans: as in `equalize_lr`.
 
     Raises:
         EqualizedLRError: as `equalize_lr`, where a weight has no scale.
     """
     refuse_non_module(module)
-    plan = plan_model(module, Rule.checked(gain, mode, lr_mul), where)
-    scales = {slot.qualified_name: share.scale for share in plan.shares for slot in share.slots}
-    slots = [
-        Slot(path, layer, name)
-        for path, layer in module.named_modules()
-        for name in plain_names(layer)
-    ]
-    for slot in slots:
-        if slot.name in scales_of(slot.module) and (not where or where(slot.path, slot.module)):
-            scales[slot.qualified_name] = scales_of(slot.module)[slot.name]
-    names = [slot.qualified_name for slot in slots]
-    return {name: scales[name] for name in names if name in scales}
+    plan = plan_model(module, Rule.checked(gain, mode, lr_mul), where, {} if fans is None else fans)
+    scales = {(slot.path, slot.name): share.scale for share in plan.shares for slot in share.slots}
+    result: dict[str, float] = {}
+    for slot in slots_of(module):
+        scale = scales.get((slot.path, slot.name))
+        if slot.scale is not None and (where is None or where(slot.path, slot.module)):
+            scale = slot.scale
+        if scale is not None:
+            result[slot.qualified_name] = scale
+    return result
