@@ -340,7 +340,7 @@ def test_assigning_to_one_end_of_a_tie_is_refused():
     net = equalize_lr(nn.ModuleList([embed, head]))
     before = Snapshot(net)
     with pytest.raises(
-        errors.TiedAssignment, match=r"^'weight' \(Linear\).*tied to a Embedding.*weight_orig"
+        errors.TiedAssignment, match=r"^'weight' \(Linear\).*tied to an Embedding.*weight_orig"
     ):
         head.weight = nn.Parameter(torch.ones(5, 8))
     before.assert_unchanged()

@@ -32,7 +32,7 @@ EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 def refuse_non_module(given: object) -> None:
     """Raises `NotAModule` unless a module was given."""
     if not isinstance(given, nn.Module):
-        raise NotAModule(given)
+        raise NotAModule(type(given).__name__)
 
 
 def refuse_owned(slot: Slot) -> None:
@@ -86,7 +86,7 @@ def refuse_without_fan(slot: Slot) -> None:
     if is_lazy(parameter):
         raise LazyWeight(str(slot))
     if parameter.numel() == 0 and not is_held_by_fsdp(parameter):
-        raise EmptyWeight(str(slot), parameter.shape)
+        raise EmptyWeight(str(slot), tuple(parameter.shape))
 
 
 def refuse_unstorable(slot: Slot) -> None:
