@@ -13,7 +13,7 @@ from equalized_lr.errors import InvalidArgument, NotAModule
 def refuse_non_module(argument: object) -> None:
     """Raises `NotAModule` unless a module was passed."""
     if not isinstance(argument, nn.Module):
-        raise NotAModule(argument)
+        raise NotAModule(type(argument).__name__)
 
 
 def positive(argument: str, value: SupportsFloat) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal, SupportsFloat, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import FixedClass, InvalidArgument
 from equalized_lr.layer.hook import scales_of
 from equalized_lr.layer.subclass import attach, detach
@@ -18,7 +19,6 @@ from equalized_lr.plan.checks import (
     refuse_draw,
     refuse_init,
 )
-from equalized_lr.arguments import refuse_non_module
 from equalized_lr.plan.left_alone import is_look_up
 from equalized_lr.plan.plan import Plan, Where, plan_equalizing, plan_removal
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
@@ -75,8 +75,8 @@ def equalize_lr(
         init: "normal" draws w from N(0, 1 / lr_mul**2) and sets biases to zero (the paper's);
             "keep" stores w = weight / c, so that the function of a trained model stays.
         fan: the number of connections of the named parameter, in place of what `fans` says.
-        fans: what is known of weights beside what the function `fans` says, by plain qualified names:
-            `observe(model, x)` for all of them. Where both speak of one weight, this one wins.
+        fans: what is known beside what the function `fans` says, by plain qualified names, such
+            as `observe(model, x)`. Where both speak of one weight, this one wins.
         where: called as `where(qualified_module_name, module)`; only layers for which it is true
             are equalized. A Parameter that several layers share is equalized in all of them.
         generator: for the draws of "normal".
@@ -174,9 +174,7 @@ def is_equalized(module: nn.Module, name: str | None = None) -> bool:
     return bool(scales_of(module)) if name is None else name in scales_of(module)
 
 
-def _check(
-    plan: Plan, root: nn.Module, init: str, generator: torch.Generator | None
-) -> None:
+def _check(plan: Plan, root: nn.Module, init: str, generator: torch.Generator | None) -> None:
     refuse_init(init)
     for share in plan.shares:
         for slot in share.slots:
@@ -214,6 +212,7 @@ def draw(plan: Plan, generator: torch.Generator | None) -> None:
         draw_normal(share.parameter, 1.0 / share.lr_mul, generator)
     for bias in [share.slots[0] for share in plan.biases] + plan.plain_biases:
         bias.parameter.detach().zero_()
-    for slot in (slot for slot in plan.slots if is_look_up(slot.module)):
-        if slot.module.padding_idx is not None:
-            slot.parameter.detach()[slot.module.padding_idx] = 0.0
+    for slot in plan.slots:
+        padding = slot.module.padding_idx if is_look_up(slot.module) else None
+        if padding is not None:
+            slot.parameter.detach()[padding] = 0.0

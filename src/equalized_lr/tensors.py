@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -82,7 +82,7 @@ class Holder(NamedTuple):
     kind: str
 
 
-def module_holding(parameters: Set[int], inside: Iterable[nn.Module]) -> Holder | None:
+def module_holding(parameters: Collection[int], inside: Iterable[nn.Module]) -> Holder | None:
     """A module that holds one of these parameters (by id), other than those inside."""
     if next(_holders(parameters, inside), None) is None:
         return None
@@ -90,7 +90,7 @@ def module_holding(parameters: Set[int], inside: Iterable[nn.Module]) -> Holder 
     return next(_holders(parameters, inside), None)
 
 
-def _holders(parameters: Set[int], inside: Iterable[nn.Module]) -> Iterator[Holder]:
+def _holders(parameters: Collection[int], inside: Iterable[nn.Module]) -> Iterator[Holder]:
     known = set(map(id, inside))
     for module in living(nn.Module):
         if id(module) not in known:

@@ -544,7 +544,7 @@ def test_the_texts_of_refusals():
     assert str(raised.value) == "optimizer=[] cannot be used: expected at least one."
     optimizers = [MAKERS["plain"](perceptron()), MAKERS["SGD"](perceptron())]
     with pytest.raises(
-        errors.NothingToFollow, match="Adam and SGD trains no parameter of this Seq"
+        errors.NothingToFollow, match="of this Sequential .* is trained by Adam and SGD, "
     ):
         LearningSpeed(net, optimizers).__enter__()
 

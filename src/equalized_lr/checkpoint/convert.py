@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equalized_lr.arguments import positive
 from equalized_lr.checkpoint.engine import Reading, Step, coverage
 from equalized_lr.checkpoint.families import FAMILIES
 from equalized_lr.checkpoint.rows import Facts, Family
@@ -22,7 +23,6 @@ from equalized_lr.errors import (
     UnknownFamily,
     UnknownKeys,
 )
-from equalized_lr.plan.rule import positive
 
 
 def families() -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn, is_grad_enabled, is_inference_mode_enabled
+from torch import Tensor, is_grad_enabled, is_inference_mode_enabled, nn
 from torch._C import _get_tracing_state, _len_torch_dispatch_stack
 from torch._C._functorch import peek_interpreter_stack
 from torch._subclasses import FakeTensor
@@ -117,7 +117,7 @@ def is_plain_read() -> bool:
 
 
 def effective(raw: Tensor, scale: float) -> Tensor:
-    """c * raw, as a Parameter would be: a write into it is a write, and grad modes do not matter."""
+    """c * raw, as a Parameter would be: writes into it count, and grad modes do not matter."""
     # A weight computed under a functorch level, a dispatch mode (fake tensors, selective
     # checkpointing) or a trace belongs to that level. Inference tensors have no versions.
     if (

@@ -124,19 +124,24 @@ class _Loading:
             self.state[raw if name in self.here else plain] = value
 
     def _divided(self, key: str, name: str, value: Tensor, divisor: float) -> Any:
+        """The quotient; where there is none, an error, and the value that the layer has."""
         try:
             quotient = self._scaled(name, value, divisor)
-            if has_overflowed(value.to(quotient.dtype), quotient):
-                self.errors.append(str(Unscalable(f"'{key}'", divisor, str(quotient.dtype))))
+            if not has_overflowed(value.to(quotient.dtype), quotient):
+                return quotient
+            refusal: Exception = Unscalable(f"'{key}'", divisor, str(quotient.dtype))
         except (RuntimeError, NotImplementedError, TypeError):
             kind = f"a {type(value).__name__} that cannot be divided by c"
-            self.errors.append(str(UnsupportedWeight(f"'{key}'", kind)))
-            return value
-        return quotient
+            refusal = UnsupportedWeight(f"'{key}'", kind)
+        self.errors.append(str(refusal))
+        return self._own(name)
+
+    def _own(self, name: str) -> Any:
+        return getattr(self.layer, stored_name(name) if name in self.here else name, None)
 
     def _scaled(self, name: str, value: Tensor, divisor: float) -> Tensor:
         """The quotient in the dtype that it will have, rounded once."""
-        like = getattr(self.layer, stored_name(name) if name in self.here else name, None)
+        like = self._own(name)
         assign = self.metadata.get("assign_to_params_buffers")
         dtype = value.dtype if assign or like is None else like.dtype
         wide = torch.float32 if value.itemsize == 1 else torch.promote_types(value.dtype, dtype)

@@ -58,9 +58,10 @@ class EffectiveState(LoadableState):
             value = state.pop(key)
             name, own = shown.get(key, ("", None))
             if value is own:
-                key, value = prefix + stored_name(name), stored(self, name)
-                value = value if kwargs.get("keep_vars") else value.detach()
-            state[key] = value
+                raw = stored(self, name)
+                state[prefix + stored_name(name)] = raw if kwargs.get("keep_vars") else raw.detach()
+            else:
+                state[key] = value
         return state
 
 
@@ -85,8 +86,9 @@ def _make_plain(
             raw, scale = stored(layer, name), scales_of(layer)[name]
             if (raw, scale) not in computed:
                 computed[raw, scale] = raw.detach() * scale
-            key, value = prefix + name, computed[raw, scale]
-        state[key] = value
+            state[prefix + name] = computed[raw, scale]
+        else:
+            state[key] = value
 
 
 @torch.no_grad()

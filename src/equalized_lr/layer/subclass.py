@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ from equalized_lr.layer.hook import (
     stored_name,
 )
 from equalized_lr.layer.state_dict import EffectiveState
+from equalized_lr.layer.writes import comparing
 
 # Note [One class per kind of layer]
 # A class per instance could not be pickled, would leak, and would make torch.compile treat
@@ -65,13 +65,15 @@ class Equalized(EffectiveState, AssignableWeights):
 
     def apply(self, fn: Callable[[nn.Module], Any]) -> Any:
         """As in torch; what `fn` wrote into the weights is stored when it returns."""
-        result = super().apply(fn)
+        with comparing():
+            result = super().apply(fn)
         store_all_writes(self)
         return result
 
     def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         store_all_writes(self)
-        return super()._apply(fn, *args, **kwargs)
+        plain: Any = super()
+        return plain._apply(fn, *args, **kwargs)
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Called by torch.jit.script before it compiles what it cannot read."""
@@ -162,10 +164,7 @@ def _forward(plain: type[nn.Module], names: tuple[str, ...]) -> Callable[..., An
     compute = _READ_ONCE.get(own)
     if compute is None or getattr(plain, "_conv_forward", None) not in _TORCHS_OWN:
         return general
-    weight, bias = (
-        reader(name, once=True) if name in names else operator.attrgetter(name)
-        for name in ("weight", "bias")
-    )
+    weight, bias = (_once(name, is_equalized=name in names) for name in ("weight", "bias"))
 
     @functools.wraps(own)
     def forward(self: nn.Module, input: Tensor) -> Any:  # noqa: A002
@@ -174,6 +173,10 @@ def _forward(plain: type[nn.Module], names: tuple[str, ...]) -> Callable[..., An
         return compute(self, input, weight(self), bias(self))
 
     return forward
+
+
+def _once(name: str, *, is_equalized: bool) -> Callable[[nn.Module], Any]:
+    return reader(name, once=True) if is_equalized else lambda layer: getattr(layer, name)
 
 
 def _effective_property(name: str) -> property:
@@ -248,7 +251,8 @@ def attach(module: nn.Module, name: str, scale: float) -> None:
     scales = {**scales_of(module), name: scale}
     _set_class(module, equalized_class(plain, tuple(scales)))
     _rename(module._parameters, name, stored_name(name))
-    module._forward_pre_hooks.setdefault(KEY, EqualizedLR(scales)).scales = scales
+    hooks: Any = module._forward_pre_hooks
+    hooks.setdefault(KEY, EqualizedLR(scales)).scales = scales
     module.__dict__.pop("_flat_weights", None)
 
 

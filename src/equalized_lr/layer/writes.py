@@ -5,13 +5,16 @@ what it does to a Parameter. So a weight that is read outside of a forward is re
 as it lives: weakly, beside an alias that shares its memory and its count of changes. When it dies,
 and before each read, forward, step, copy and save, a changed count shows that somebody wrote into
 it, and its values are divided by c and stored. `weight.data` shares the memory but not the count,
-so where the memory outlives the weight, its values are compared.
+so where the memory outlives the weight, and within `module.apply`, values are compared.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -66,7 +69,7 @@ class Remembered(Watched):
     def __init__(self, raw: Tensor, scale: float, weight: Tensor) -> None:
         super().__init__(raw, scale, weight.detach())
         key = id(raw)
-        self._snapshot: Tensor | None = None
+        self._snapshot = self.values.clone() if _comparing.depth else None
         self._raw = weakref.ref(raw, lambda _: remembered.pop(key, None))
         self.weight = weakref.ref(weight, self._on_death)
 
@@ -74,7 +77,7 @@ class Remembered(Watched):
         raw = self._raw()
         if raw is None:
             return
-        if other_holders(self.values) > 1:  # one of them is the weight that dies
+        if self._snapshot is None and other_holders(self.values) > 1:  # one is the weight that dies
             self._snapshot = self.values.clone()
         records = remembered.get(id(raw), [])
         try:
@@ -108,6 +111,23 @@ remembered: dict[int, list[Remembered]] = {}
 def is_anyremembered() -> bool:
     """Whether somebody holds a weight of any layer."""
     return bool(remembered)
+
+
+class _Comparing(threading.local):
+    depth = 0
+
+
+_comparing = _Comparing()
+
+
+@contextmanager
+def comparing() -> Iterator[None]:
+    """Inside, values of weights that are read are kept from the start, to see writes by `.data`."""
+    _comparing.depth += 1
+    try:
+        yield
+    finally:
+        _comparing.depth -= 1
 
 
 def remember(raw: Tensor, scale: float, weight: Tensor) -> None:

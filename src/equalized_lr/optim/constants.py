@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from equalized_lr.errors import ConflictingTie, InvalidArgument
-from equalized_lr.layer.hook import plain_names, scales_of
 from equalized_lr.plan.scales import he_scales
-from equalized_lr.plan.sharing import Slot
+from equalized_lr.plan.slots import slots_of
 
 
 def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[Tensor, float]:
@@ -20,7 +19,7 @@ def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[
     one must be the c in force.
     """
     scales = he_scales(module) if scales is None else scales
-    slots = {slot.qualified_name: slot for slot in _slots(module)}
+    slots = {slot.qualified_name: slot for slot in slots_of(module, every_path=True)}
     constants: dict[Tensor, tuple[str, float]] = {}
     for name, c in scales.items():
         slot = slots.get(name)
@@ -28,7 +27,7 @@ def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[
             raise InvalidArgument("scales", name, "plain names of the module's parameters")
         if isinstance(c, bool) or not (math.isfinite(c) and c > 0):
             raise InvalidArgument(f"scales[{name!r}]", c, "a positive finite number")
-        in_force = scales_of(slot.module).get(slot.name)
+        in_force = slot.scale
         if in_force is not None:
             if in_force != c:
                 raise InvalidArgument(f"scales[{name!r}]", c, f"the c in force, {in_force!r}")
@@ -37,12 +36,3 @@ def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[
         if other[1] != c:
             raise ConflictingTie([other, (str(slot), c)])
     return {parameter: c for parameter, (_, c) in constants.items()}
-
-
-def _slots(module: nn.Module) -> list[Slot]:
-    return [
-        Slot(path, layer, name)
-        for path, layer in module.named_modules(remove_duplicate=False)
-        for name in plain_names(layer)
-        if layer._parameters.get(name) is not None or name in scales_of(layer)
-    ]

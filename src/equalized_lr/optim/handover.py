@@ -27,7 +27,7 @@ from equalized_lr.optim.radam import switch_early_steps
 from equalized_lr.optim.scaled_steps import ScaledSteps, scaled_steps_of
 from equalized_lr.optim.stepping import optimizers_of
 from equalized_lr.optim.table import Row, row_of, times_power, without_constant_translation
-from equalized_lr.plan.live import live
+from equalized_lr.tensors import living
 
 Optimizers = Optimizer | Sequence[Optimizer] | None
 
@@ -148,4 +148,4 @@ def _refuse_scheduler(optimizer: Optimizer) -> None:
 
 
 def _schedulers_of(optimizer: Optimizer) -> Iterator[LRScheduler]:
-    return (s for s in live(LRScheduler) if vars(s).get("optimizer") is optimizer)
+    return (s for s in living(LRScheduler) if vars(s).get("optimizer") is optimizer)

@@ -13,11 +13,11 @@ from equalized_lr.optim.constants import constants_of
 from equalized_lr.optim.groups import named_groups, param_groups
 from equalized_lr.optim.handover import plan_handovers
 from equalized_lr.optim.table import row_of
-from equalized_lr.plan.checks import refuse_non_module, refuse_unscalable
-from equalized_lr.plan.memory import refuse_unwritable
-from equalized_lr.plan.plan import Where, plan_model, refuse_empty
-from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Rule
-from equalized_lr.plan.values import draw, refuse_values
+from equalized_lr.plan.checks import refuse_draw, refuse_unscalable
+from equalized_lr.plan.plan import Where, plan_equalizing
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
+from equalized_lr.plan.sharing import refuse_unwritable
+from equalized_lr.plan.slots import Fans
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -82,9 +82,10 @@ def init_(
     module: M,
     *,
     gain: Gain = SQRT2,
-    mode: str = "fan_in",
+    mode: Mode = "fan_in",
     lr_mul: LrMul = 1.0,
     where: Where | None = None,
+    fans: Fans | None = None,
     generator: torch.Generator | None = None,
 ) -> M:
     """Draws plain weights as the explicit form does: ŵ ~ N(0, (c / lr_mul)**2), biases zero.
@@ -103,18 +104,19 @@ def init_(
         mode: as in `equalize_lr`.
         lr_mul: as in `equalize_lr`.
         where: as in `equalize_lr`.
+        fans: as in `equalize_lr`.
         generator: as in `equalize_lr`.
 
     Raises:
         EqualizedLRError: as `equalize_lr`.
     """
-    refuse_non_module(module)
-    plan = plan_model(module, Rule.checked(gain, mode, lr_mul), where)
-    refuse_empty(plan, module)
+    plan = plan_equalizing(module, None, Rule.checked(gain, mode, lr_mul), where, fans)
     for share in plan.shares:
         refuse_unscalable(share.slots[0])
-    refuse_values(plan, "normal", generator)
+        refuse_draw(share.slots[0], share.lr_mul, generator)
     refuse_unwritable(module, [share.slots[0] for share in plan.shares] + plan.plain_biases)
+    from equalized_lr.equalize import draw  # noqa: PLC0415
+
     draw(plan, generator)
     for share in plan.weights:
         share.parameter.mul_(share.scale)

@@ -68,7 +68,7 @@ def refuse_empty(slot: Slot) -> None:
     if is_lazy(parameter):
         raise LazyWeight(str(slot))
     if parameter.numel() == 0 and not is_held_by_fsdp(parameter):
-        raise EmptyWeight(str(slot), parameter.shape)
+        raise EmptyWeight(str(slot), tuple(parameter.shape))
 
 
 def refuse_attachment(slot: Slot) -> None:

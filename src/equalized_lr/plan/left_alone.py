@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -25,7 +26,7 @@ def is_unknown(slot: Slot) -> bool:
     return not is_look_up(slot.module) and not is_norm(slot.module) and not _is_torchs(slot.module)
 
 
-def is_look_up(module: nn.Module) -> bool:
+def is_look_up(module: nn.Module) -> TypeGuard[nn.Embedding | nn.EmbeddingBag]:
     """Whether a layer is an embedding."""
     return isinstance(module, nn.Embedding | nn.EmbeddingBag)
 
@@ -51,7 +52,8 @@ def computes_its_own_way(module: nn.Module) -> bool:
 
 def left_alone(selected: Sequence[Slot], slots: Sequence[Slot]) -> str | None:
     """What a whole-model call should say of the slots that it does not understand, or None."""
-    unknown = [slot for slot in selected if is_unknown(slot)]
+    known = {id(slot.find()) for slot in slots if slot.fan or slot.scale is not None}
+    unknown = [slot for slot in selected if is_unknown(slot) and id(slot.find()) not in known]
     own = {
         slot.path: slot
         for slot in selected

@@ -24,10 +24,10 @@ from equalized_lr.plan.checks import (
     refuse_owned,
     refuse_wrapper,
 )
+from equalized_lr.plan.fan import Fan
 from equalized_lr.plan.left_alone import LeftAlone, left_alone
 from equalized_lr.plan.rule import Rule
 from equalized_lr.plan.sharing import Share, merge, with_all_places
-from equalized_lr.plan.fan import Fan
 from equalized_lr.plan.slots import Fans, Slot, bias_of, slots_of
 
 Where = Callable[[str, nn.Module], bool]
@@ -86,9 +86,7 @@ def plan_equalizing(
     return plan
 
 
-def plan_model(
-    root: nn.Module, rule: Rule, where: Where | None, fans: Fans | None = None
-) -> Plan:
+def plan_model(root: nn.Module, rule: Rule, where: Where | None, fans: Fans | None = None) -> Plan:
     """Every weight of known fan in a tree of modules, but for those equalized already."""
     slots = list(slots_of(root, fans))
     selected = [slot for slot in slots if where is None or where(slot.path, slot.module)]

@@ -18,8 +18,7 @@ from equalized_lr.errors import (
     TiedToEqualized,
     UnsupportedWeight,
 )
-from equalized_lr.layer.hook import scales_of, stored_name
-from equalized_lr.plan.slots import Slot, slots_of
+from equalized_lr.plan.slots import Slot
 from equalized_lr.tensors import address, module_holding
 
 
@@ -65,8 +64,12 @@ def with_all_places(shares: Sequence[Share], slots: Sequence[Slot]) -> list[Shar
     for share in shares:
         for slot in places[id(share.parameter)]:
             if slot.scale is not None:
-                raise TiedToEqualized(str(share.slots[0]), str(slot), slot.scale)
+                raise TiedToEqualized(str(share.slots[0]), _stored_place(slot), slot.scale)
     return [Share(s.scale, places[id(s.parameter)], s.lr_mul) for s in shares]
+
+
+def _stored_place(slot: Slot) -> str:
+    return f"'{stored_name(slot.qualified_name)}' ({type(slot.module).__name__})"
 
 
 def refuse_outside_holders(ties: Sequence[Sequence[Slot]]) -> None:

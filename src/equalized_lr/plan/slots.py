@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from equalized_lr.arguments import positive
 from equalized_lr.errors import InvalidArgument
-from equalized_lr.layer.hook import scales_of, stored, stored_name
+from equalized_lr.layer.hook import scales_of, store_all_writes, stored, stored_name
 from equalized_lr.plan.fan import Fan, fans
 
 Fans = Mapping[str, Fan | SupportsFloat]
@@ -42,9 +42,12 @@ class Slot(NamedTuple):
     def find(self) -> Tensor | None:
         """The Parameter, or None where something else computes the weight of this name."""
         if self.scale is not None:
+            store_all_writes(self.module)
+        names = self.name, stored_name(self.name)
+        own = [self.module._parameters.get(name) for name in names]
+        if self.scale is not None and all(parameter is None for parameter in own):
             return stored(self.module, self.name)
-        parameters = self.module._parameters
-        return parameters.get(self.name, parameters.get(stored_name(self.name)))
+        return next((parameter for parameter in own if parameter is not None), None)
 
     @property
     def qualified_name(self) -> str:

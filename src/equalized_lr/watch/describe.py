@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import EqualizedLRError
-from equalized_lr.layer.hook import plain_parameters, scales_of
-from equalized_lr.plan.checks import refuse_non_module
-from equalized_lr.plan.fan import fans
-from equalized_lr.plan.plan import bias_of
+from equalized_lr.layer.hook import scales_of
 from equalized_lr.plan.scales import he_scales
+from equalized_lr.plan.slots import bias_of, slots_of
 from equalized_lr.tensors import is_dtensor
 from equalized_lr.watch.report import Report, number_text, shape_text
 
@@ -100,31 +99,29 @@ def describe(module: nn.Module, *, scales: Mapping[str, float] | None = None) ->
 
 
 def _lines(module: nn.Module, scales: Mapping[str, float]) -> Iterator[Line]:
-    for path, layer in module.named_modules():
-        in_force, known = scales_of(layer), fans(layer)
-        for name, tensor in plain_parameters(layer):
-            if "weight" not in name and name not in in_force:
-                continue
-            full = f"{path}.{name}" if path else name
-            scale = in_force.get(name, scales.get(full))
-            std = _std(tensor)
-            plain, raw = std, None if std is None or scale is None else std / scale
-            if name in in_force:
-                plain, raw = (None if std is None else std * in_force[name]), std
-            bias = bias_of(layer, name) if name in known else None
-            lr_mul = in_force.get(bias, 1.0) if bias else 1.0
-            line = Line(
-                name=full,
-                layer=type(layer).__name__,
-                shape=() if is_lazy(tensor) else tuple(tensor.shape),
-                fan=known[name].fan_in if name in known else None,
-                scale=scale,
-                equalized=name in in_force,
-                stored_std=raw,
-                std=plain,
-                note="",
-            )
-            yield line._replace(note=_note(line, lr_mul))
+    for slot in slots_of(module):
+        tensor = slot.find()
+        if tensor is None or ("weight" not in slot.name and slot.scale is None):
+            continue
+        scale = scales.get(slot.qualified_name) if slot.scale is None else slot.scale
+        std = _std(tensor)
+        plain, raw = std, None if std is None or scale is None else std / scale
+        if slot.scale is not None:
+            plain, raw = (None if std is None else std * slot.scale), std
+        bias = bias_of(slot) if slot.fan else None
+        lr_mul = scales_of(slot.module).get(bias, 1.0) if bias else 1.0
+        line = Line(
+            name=slot.qualified_name,
+            layer=type(slot.module).__name__,
+            shape=() if is_lazy(tensor) else tuple(tensor.shape),
+            fan=slot.fan.fan_in if slot.fan else None,
+            scale=scale,
+            equalized=slot.scale is not None,
+            stored_std=raw,
+            std=plain,
+            note="",
+        )
+        yield line._replace(note=_note(line, lr_mul))
 
 
 def _std(tensor: Tensor) -> float | None:
