@@ -18,6 +18,7 @@ from equalized_lr.errors import (
     TiedToEqualized,
     UnsupportedWeight,
 )
+from equalized_lr.layer.hook import stored_name
 from equalized_lr.plan.slots import Slot
 from equalized_lr.tensors import address, module_holding
 

@@ -91,7 +91,10 @@ def _table(module: nn.Module) -> dict[str, Fan]:
 
 
 def _is_computed(module: nn.Module, name: str) -> bool:
-    return name not in module._parameters and isinstance(getattr(module, name, None), Tensor)
+    # Asking for its value would run what computes it, such as a power iteration.
+    if name in module._parameters:
+        return False
+    return name in vars(module) or hasattr(type(module), name)
 
 
 def _with_bias(fan: Fan, table: Fan | None) -> Fan:
