@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from torch import Tensor, mul, nn
 from torch.compiler import is_dynamo_compiling
-from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
 from equalized_lr.errors import HookLost
 from equalized_lr.layer.caching import Window, current_cache
+from equalized_lr.optional import is_fx_symbolic_tracing
 
 # Note [One key for all hooks]
 # torch numbers hooks with a global counter. Compiled code is guarded on those numbers, so identical
@@ -37,8 +37,6 @@ class EqualizedLR:
         scales: for each equalized parameter of the layer, by its plain name, its constant c.
         window: the forward that runs now, or None.
     """
-
-    __slots__ = ("scales", "window")
 
     def __init__(self, scales: dict[str, float]) -> None:
         self.scales = scales
@@ -69,8 +67,6 @@ class EqualizedOnce(EqualizedLR):
     reads of one forward one, costs more than it could save: two thirds of all that equalizing adds
     to a small layer. So these layers have a hook that holds the constants and does nothing.
     """
-
-    __slots__ = ()
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Does nothing."""
