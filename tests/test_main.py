@@ -51,13 +51,13 @@ def test_convert(source, capsys):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_convert_and_back(network, tmp_path, capsys):
-    """Through files of numpy and safetensors, every network comes back as it was."""
+    """Through files of numpy and torch, every network comes back as it was."""
     family, facts, state = stored(network)
     options = [f"{key}={value}" for key, value in facts.items()]
     facts_in = ["--fact", *options] if options else []
     facts_out = ["--to-fact", *options] if options else []
     np.savez(tmp_path / "in.npz", **{key: value.numpy() for key, value in state.items()})
-    plain, again = tmp_path / "plain.safetensors", tmp_path / "again.npz"
+    plain, again = tmp_path / "plain.pt", tmp_path / "again.npz"
     if network == "stylegan-1-d":
         facts_in, facts_out = ["--fact", "version=1"], ["--to-fact", "version=1"]
     assert run("convert", tmp_path / "in.npz", plain, "--family", family, *facts_in) == 0

@@ -97,7 +97,7 @@ def trained(kind: type[optim.Optimizer], net: nn.Module) -> list[nn.Parameter]:
     """What a class can train: matrices only, sparse gradients only, or everything."""
     if kind is optim.SparseAdam:
         return list(net[0].requires_grad_().parameters())
-    return [p for p in net.parameters() if kind is not optim.Muon or p.ndim == 2]
+    return [p for p in net.parameters() if kind.__name__ != "Muon" or p.ndim == 2]
 
 
 def equalize(net: nn.Module, optimizer: optim.Optimizer | None = None) -> None:

@@ -10,6 +10,8 @@ from equalized_lr import equalize_lr, errors, he_scales, remove_equalized_lr
 from equalized_lr.optim import LREQAdam, ScaledSteps, clip_grad_norm_, implicit, init_
 from tests.support.training import Net, batches, loss_of, whole
 
+pytestmark = pytest.mark.slow
+
 ADAM = {"lr": 0.01, "eps": 1e-3}
 
 

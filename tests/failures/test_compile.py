@@ -98,7 +98,7 @@ def test_export(make, inputs, strict):
 
 @pytest.mark.filterwarnings("ignore")  # of inductor, about itself
 @pytest.mark.parametrize("make", [mlp, lambda: nn.MultiheadAttention(8, 2), lambda: nn.LSTM(8, 4)])
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_backends(make, backend):
     """Training and evaluation, compiled by real backends, before and after removal."""
     model, plain = EQUALIZED.twins(make())

@@ -10,6 +10,7 @@ from torch import nn, optim
 
 from equalized_lr import equalize_lr, errors, he_scales, remove_equalized_lr
 from equalized_lr.optim import LREQAdam, explicit_rates, implicit, init_, param_groups, table
+from equalized_lr.optional import MUON
 from tests.support.assertions import Snapshot, assert_equal
 from tests.support.strategies import gains, lr_muls, samples, seeds
 from tests.support.trajectories import distance, explicit_of, fixed, train
@@ -106,9 +107,7 @@ def test_generators_of_parameters():
         implicit(optim.SGD, net, params=[], lr=1.0)
 
 
-@pytest.mark.parametrize(
-    "kind", [k for k in table.TABLE if k not in (optim.Muon, optim.SparseAdam)]
-)
+@pytest.mark.parametrize("kind", [k for k in table.TABLE if k not in (MUON, optim.SparseAdam)])
 def test_groups_build_the_same_optimizer(kind):
     """`kind(param_groups(kind, ...))` has the groups of `implicit`, or is refused with the cure."""
     net = mlp()

@@ -20,7 +20,9 @@ from tests.support.assertions import assert_equal
 from tests.support.trajectories import (
     SETTINGS,
     STEPS,
+    case,
     distance,
+    each_setting,
     effective,
     explicit_of,
     explicit_optimizer,
@@ -32,7 +34,6 @@ from tests.support.trajectories import (
     train,
 )
 
-each_setting = pytest.mark.parametrize(("kind", "numbers"), SETTINGS.values(), ids=SETTINGS)
 POWERS = {"0.weight": 0.25, "3.weight": 0.0625, "3.bias": 0.5, "5.weight": 4.0}
 
 
@@ -104,6 +105,7 @@ def test_a_change_of_form(kind, numbers, at, explicit_first):
     assert distance(changed, expected) < 1e-13
 
 
+@pytest.mark.slow
 @settings(max_examples=15)  # each hand-over looks for other holders on the heap
 @given(optimizers(), networks())
 def test_any_network_there_and_back(optimizer, network):
@@ -123,6 +125,7 @@ def test_powers_of_two_are_exact(kind, numbers):
         assert_equal(effective(changed)[name], value)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(optimizers(), networks(powers_of_two, torch.float32))
 def test_powers_of_two_are_exact_for_all(optimizer, network):
@@ -205,7 +208,7 @@ def controls():
         if name not in ("RAdam, decoupled", "Adafactor, clamped"):
             for key, power in table.TABLE[kind].state.items():
                 if (power or key == "mu_product") and key not in UNSEEN.get(name, ()):
-                    yield name, key
+                    yield case(name, name, key, key=key)
 
 
 # What a setting does not keep, or what no step depends on: of Rprop's last gradient only the

@@ -19,11 +19,14 @@ from torch.optim import lr_scheduler
 
 from equalized_lr import errors
 from equalized_lr.optim import ScaledSteps, explicit_rates, param_groups, table
+from equalized_lr.optional import MUON
 from tests.support.assertions import assert_equal
 from tests.support.trajectories import (
     SETTINGS,
     STEPS,
+    case,
     distance,
+    each_setting,
     effective,
     explicit_of,
     explicit_optimizer,
@@ -34,8 +37,6 @@ from tests.support.trajectories import (
     powers_of_two,
     train,
 )
-
-each_setting = pytest.mark.parametrize(("kind", "numbers"), SETTINGS.values(), ids=SETTINGS)
 
 
 @pytest.fixture(autouse=True)
@@ -61,22 +62,11 @@ def test_the_forms_agree(optimizer, network, accumulate):
     assert distance(*both(*optimizer, *network, accumulate=accumulate)) < 1e-12
 
 
-# Rprop steps by the sign of a product of gradients, which rounding decides where it is zero.
-# Newton-Schulz in bfloat16 (Muon) rounds by whole percents, unless all scales are powers of two.
-EXACT = {**SETTINGS}
-del EXACT["Muon"]
-
-
-@pytest.mark.parametrize(("kind", "numbers"), EXACT.values(), ids=EXACT)
-def test_each_row(kind, numbers):
-    """Each row of the table with numbers that all matter."""
-    assert distance(*both(kind, numbers, *fixed())) < 1e-13
-
-
-def test_muon_but_for_its_bfloat16(monkeypatch):
-    """Muon's translation is exact: with its iteration in double precision the forms agree."""
+@each_setting
+def test_each_row(kind, numbers, monkeypatch):
+    """Each row of the table with numbers that all matter; Muon iterates in double precision."""
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self.clone())
-    assert distance(*both(*SETTINGS["Muon"], *fixed())) < 1e-13
+    assert distance(*both(kind, numbers, *fixed())) < 1e-13
 
 
 @each_setting
@@ -90,6 +80,7 @@ def test_powers_of_two_are_exact(kind, numbers):
         assert_equal(effective(implicit)[name], value)
 
 
+@pytest.mark.slow
 @given(optimizers(), networks(powers_of_two, torch.float32))
 def test_powers_of_two_are_exact_for_all(optimizer, network):
     """The same for any network and hyper-parameters."""
@@ -107,7 +98,7 @@ def test_stored_coordinates_are_the_explicit_form(kind, numbers):
     optimizer = explicit_optimizer(kind, net, numbers)
     ScaledSteps(optimizer, net, scales)
     train(net, optimizer)
-    assert distance(explicit, net) < (1e-2 if kind is optim.Muon else 1e-13)
+    assert distance(explicit, net) < (1e-2 if kind is MUON else 1e-13)
 
 
 SCHEDULES = {
@@ -208,14 +199,15 @@ def controls():
         row = table.TABLE[kind]
         if name in ("RAdam, decoupled", "Adafactor, clamped"):
             continue
-        yield name, "lr"
+        yield case(name, name, "lr", key="lr")
         if "weight_decay" in numbers:
-            yield name, "weight_decay"
+            yield case(name, name, "weight_decay", key="weight_decay")
         for key, power in row.others.items():
             if isinstance(power, tuple):
-                yield from ((name, f"{key}/{i}") for i in range(2) if numbers[key][i])
-            elif key in numbers:
-                yield name, key
+                keys = [f"{key}/{i}" for i in range(2) if numbers[key][i]]
+            else:
+                keys = [key] if key in numbers else []
+            yield from (case(name, name, key, key=key) for key in keys)
 
 
 @pytest.mark.parametrize("by", [-1, 1])

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from torch import Tensor, mul, nn
 from torch.compiler import is_dynamo_compiling
-from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
 from equalized_lr.errors import HookLost
 from equalized_lr.layer import writes
 from equalized_lr.layer.caching import effective, is_plain_read, store_writes
+from equalized_lr.optional import is_fx_symbolic_tracing
 
 # Note [One key for all hooks]
 # torch numbers hooks with a global counter. Compiled code is guarded on those numbers, so identical
@@ -34,8 +34,6 @@ class EqualizedLR:
     Attributes:
         scales: for each equalized parameter of the layer, by its plain name, its constant c.
     """
-
-    __slots__ = ("scales",)
 
     def __init__(self, scales: dict[str, float]) -> None:
         self.scales = scales

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from equalized_lr.errors import UnknownOptimizer
 from equalized_lr.optim.lreqadam import LREQAdam
+from equalized_lr.optional import MUON
 
 Powers = int | tuple[int, ...]
 
@@ -80,8 +81,9 @@ TABLE: dict[type[Optimizer], Row] = {
     optim.SparseAdam: Row(lr=1, others=_EPS, state=_ADAM),
     optim.Adafactor: Row(lr=0, others=_ADAFACTOR_EPS, state=_ADAFACTOR, decoupled=True),
     LREQAdam: Row(lr=0, others=_EPS, state={"step": 0, "exp_avg_sq": -2}, by_scale=True),
-    optim.Muon: Row(lr=1, others=_EPS, state={"momentum_buffer": -1}, decoupled=True),
 }
+if MUON is not None:
+    TABLE[MUON] = Row(lr=1, others=_EPS, state={"momentum_buffer": -1}, decoupled=True)
 
 
 def row_of(optimizer_class: type[Optimizer]) -> Row:

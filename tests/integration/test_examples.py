@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
 def run(*arguments):
