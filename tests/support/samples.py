@@ -4,6 +4,8 @@ Sizes differ wherever they can, so that a wrong axis gives a wrong number. Const
 from the formulas of the sources; None stands for what is left alone.
 """
 
+from collections import OrderedDict
+
 import torch
 
 SQRT2 = 2**0.5
@@ -486,8 +488,18 @@ OT_VAE = {
     "norm.bias": ((5,), None),
 }
 
+OWN = {
+    "0.weight_orig": ((5, 6), he(SQRT2, 6, 0.5)),
+    "0.bias_orig": ((5,), 0.5),
+    "norm.weight": ((5,), None),
+    "rnn.weight_ih_l0_orig": ((8, 5), he(SQRT2, 5)),
+    "rnn.bias_ih_l0": ((8,), None),
+}
+OWN_SCALES = {key.removesuffix("_orig"): c for key, (_, c) in OWN.items() if c is not None}
+
 # Family, what has to be said besides, and the network; a network of two parts is joined.
 NETWORKS = {
+    "equalized-lr": ("equalized-lr", {"scales": OWN_SCALES}, OWN),
     "pggan": ("pggan", {}, PGGAN),
     "stylegan-1": ("stylegan", {}, STYLEGAN1),
     "stylegan-1-d": ("stylegan", {}, STYLEGAN1_D),
@@ -534,4 +546,18 @@ def stored(name, dtype=torch.float64):
         if key.endswith("_scale"):
             weight = key.replace("_scale", "_ori")
             state[key] = torch.tensor(keys[weight][1], dtype=dtype)
+    if family == "equalized-lr":
+        state = signed(state)
     return family, facts, state
+
+
+def signed(state):
+    """The state_dict with the metadata that equalized modules leave in it."""
+    metadata = OrderedDict({"": {}, "norm": {"version": 1}})
+    for key, scale in OWN_SCALES.items():
+        path, _, name = key.rpartition(".")
+        own = {"version": 1, "equalized_lr": {"version": 1, "scales": {}}}
+        metadata.setdefault(path, own)["equalized_lr"]["scales"][name] = scale
+    state = OrderedDict(state)
+    state._metadata = metadata
+    return state

@@ -12,12 +12,15 @@ from equalized_lr.errors.arguments import (
 )
 from equalized_lr.errors.base import EqualizedLRError
 from equalized_lr.errors.checkpoints import (
+    NoConstants,
+    OutsidePrefix,
     Undecided,
     UnfitTensor,
     UnknownFact,
     UnknownFamily,
     UnknownKeys,
     UnscalableValues,
+    WrongForm,
 )
 from equalized_lr.errors.files import (
     MissingPackage,
@@ -84,6 +87,7 @@ __all__ = [
     "MixedPhases",
     "NameTaken",
     "NoConstantTranslation",
+    "NoConstants",
     "NoSuchEntry",
     "NotAModule",
     "NotAStateDict",
@@ -96,6 +100,7 @@ __all__ = [
     "NothingToEqualize",
     "NothingToFollow",
     "OffloadedWeight",
+    "OutsidePrefix",
     "OwnedWeight",
     "ParallelizeFirst",
     "Renormalized",
@@ -122,5 +127,6 @@ __all__ = [
     "UnsupportedWeight",
     "UnwritableFile",
     "WrappedOnTop",
+    "WrongForm",
     "WrongGenerator",
 ]

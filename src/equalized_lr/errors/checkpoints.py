@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from equalized_lr.errors.base import EqualizedLRError
 
@@ -11,7 +12,9 @@ class UnknownFamily(EqualizedLRError, ValueError):
     """No rules are known for checkpoints of this code base."""
 
     def __init__(self, name: object, known: Sequence[str]) -> None:
-        super().__init__(f"no family is called {name!r}. Name one of: {', '.join(known)}.")
+        near = get_close_matches(str(name).lower(), known, 1)
+        names = f"another: the nearest is '{near[0]}'" if near else f"one of: {', '.join(known)}"
+        super().__init__(f"no family is called {name!r}. Name {names}.")
 
 
 class UnknownFact(EqualizedLRError, TypeError):
@@ -32,15 +35,20 @@ class UnknownKeys(EqualizedLRError, ValueError):
         family: str,
         keys: Sequence[tuple[str, Sequence[int]]],
         likely: Sequence[str] = (),
+        known: int = 0,
     ) -> None:
         shown = ", ".join(f"'{key}' {tuple(shape)}" for key, shape in keys[:50])
         more = f" and {len(keys) - 50} more" if len(keys) > 50 else ""
-        other = f"The names look like {' or '.join(likely)}: name that family. " if likely else ""
+        if likely:
+            cure = f"The names look like {' or '.join(likely)}. Name that family."
+        elif known:
+            cure = "Keys are not guessed: remove those that belong to something else."
+        else:
+            cure = "Name the family that the file comes from: this one knows no key of it."
         super().__init__(
-            f"{len(keys)} key(s) are not known in {family} checkpoints: {shown}{more}. {other}"
-            "Keys are not guessed: remove those that belong to something else."
+            f"{len(keys)} key(s) are not known in {family} checkpoints: {shown}{more}. {cure}"
         )
-        self.keys = list(keys)
+        self.keys, self.known = list(keys), known
 
 
 class UnfitTensor(EqualizedLRError, ValueError):
@@ -70,4 +78,44 @@ class Undecided(EqualizedLRError, ValueError):
         super().__init__(
             f"the tensors do not tell surely by which rule of {family} they are stored. "
             f"Give {fact}={' or '.join(map(repr, choices))}."
+        )
+
+
+class WrongForm(EqualizedLRError, ValueError):
+    """A state_dict says that it is not in the form that the conversion begins with."""
+
+    def __init__(self, form: str, family: str) -> None:
+        cure = (
+            "Use them as they are, or give the state_dict that they were converted from"
+            if form == "plain"
+            else f"Convert them with to_plain(state_dict, '{family}'), or --family {family}"
+        )
+        super().__init__(
+            f"the state_dict says that it has the {form} weights of {family}, so this conversion "
+            f"would scale them by wrong constants. {cure}."
+        )
+
+
+class NoConstants(EqualizedLRError, ValueError):
+    """Equalized weights whose constants were not saved with them."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        shown = ", ".join(f"'{key}'" for key in keys[:10]) or "any weight"
+        more = f" and {len(keys) - 10} more" if len(keys) > 10 else ""
+        super().__init__(
+            f"the state_dict has no constants for {shown}{more}: they are its metadata, which "
+            "model.state_dict() has and torch.save keeps, but no copy into another dict and no "
+            ".safetensors file. Give scales=he_scales(model), or save plain_state_dict(model)."
+        )
+
+
+class OutsidePrefix(EqualizedLRError, ValueError):
+    """A state_dict has keys that do not begin with the prefix."""
+
+    def __init__(self, prefix: str, keys: Sequence[str]) -> None:
+        shown = ", ".join(f"'{key}'" for key in keys[:10])
+        more = f" and {len(keys) - 10} more" if len(keys) > 10 else ""
+        super().__init__(
+            f"{len(keys)} key(s) do not begin with '{prefix}': {shown}{more}. Give rest='keep' "
+            "(they stay as they are) or rest='drop', which is --rest on the command line."
         )

@@ -62,12 +62,14 @@ class MissingPackage(EqualizedLRError, RuntimeError):
 
 
 class NoSuchEntry(EqualizedLRError, ValueError):
-    """A file holds several networks, and none was named."""
+    """A file holds several networks, and none was named, or it holds none."""
 
-    def __init__(self, entry: str | None, found: Mapping[str, int]) -> None:
+    def __init__(self, entry: str | None, found: Mapping[str, int], content: str = "") -> None:
         problem = "no entry was named" if entry is None else f"there is no entry '{entry}'"
         listing = ", ".join(f"'{path}' ({count} keys)" for path, count in found.items())
         super().__init__(
-            f"{problem}, and the file holds: {listing or 'no tensors by name'}. "
-            "Name one with --entry."
+            f"{problem}, and the file holds: {listing}. Name one with --entry."
+            if found
+            else f"the file holds no tensors by name, but {content or 'something else'}. "
+            "Give one that torch.save(model.state_dict(), path) has written."
         )

@@ -4,6 +4,7 @@ from equalized_lr.checkpoint.families.alae import ALAE
 from equalized_lr.checkpoint.families.genforce import GENFORCE
 from equalized_lr.checkpoint.families.mmgen import MMGEN
 from equalized_lr.checkpoint.families.nvidia import STYLEGAN2_ADA, STYLEGAN3
+from equalized_lr.checkpoint.families.own import EQUALIZED_LR
 from equalized_lr.checkpoint.families.progressive import GAN_ZOO, PRO_GAN_PTH
 from equalized_lr.checkpoint.families.rosinality import (
     ROSINALITY_PROGRESSIVE,
@@ -20,6 +21,7 @@ from equalized_lr.checkpoint.families.tensorflow import PGGAN, STYLEGAN
 FAMILIES = {
     family.name: family
     for family in (
+        EQUALIZED_LR,
         PGGAN,
         STYLEGAN,
         STYLEGAN2_ADA,

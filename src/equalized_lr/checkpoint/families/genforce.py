@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from equalized_lr.checkpoint.rows import Family, Row, Scale, in_is_larger, out_in, pattern
+from equalized_lr.checkpoint.family import Family
+from equalized_lr.checkpoint.rows import Row, Scale, in_is_larger, out_in, pattern
 
 with_gain = Scale("gain", out_in)
 no_gain = Scale(1.0, out_in)

@@ -14,7 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equalized_lr import errors, files
+from equalized_lr import errors
+from equalized_lr.checkpoint import files
 from tests.support.assertions import assert_equal
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
