@@ -18,9 +18,14 @@ from tests.support.strategies import seeds
 
 # Where one code base has taken the names and the constants of another.
 SAME = {
-    "ada": {"stylegan2-ada", "stylegan3"},
-    "ada-d": {"stylegan2-ada", "stylegan3"},
-    "sg3-d": {"stylegan2-ada", "stylegan3"},
+    "ada": {"stylegan2-ada", "stylegan3", "eg3d"},
+    "ada-d": {"stylegan2-ada", "stylegan3", "eg3d"},
+    "sg3": {"stylegan3", "stylegan-xl"},
+    "sg3-d": {"stylegan2-ada", "stylegan3", "eg3d"},
+    "rosinality-stylegan2": {"rosinality-stylegan2", "swagan"},
+    "rosinality-stylegan2-d": {"rosinality-stylegan2", "swagan"},
+    "swagan-d": {"swagan", "styleswin"},
+    "lia": {"lia", "float"},
     "stylegan-1-d": {"stylegan", "pggan"},
 }
 REFUSALS = (errors.UnknownKeys, errors.Undecided, errors.UnfitTensor, errors.WrongForm)

@@ -8,11 +8,10 @@ from collections import OrderedDict
 
 import torch
 
+from tests.support import newer_samples as newer
+from tests.support.newer_samples import he
+
 SQRT2 = 2**0.5
-
-
-def he(gain, fan, lr_mul=1.0):
-    return gain / fan**0.5 * lr_mul
 
 
 PGGAN = {
@@ -533,6 +532,21 @@ NETWORKS = {
     "alae-e": ("alae", {"form": "explicit"}, ALAE_E),
     "alae-f": ("alae", {"form": "explicit"}, ALAE_F),
     "alae-mapping": ("alae", {"form": "explicit"}, ALAE_MAPPING),
+    "stylegan-xl": ("stylegan-xl", {}, newer.STYLEGAN_XL),
+    "stylegan-xl-d": ("stylegan-xl", {}, newer.STYLEGAN_XL_D),
+    "stylegan-t": ("stylegan-t", {}, newer.STYLEGAN_T),
+    "stylegan-t-d": ("stylegan-t", {}, newer.STYLEGAN_T_D),
+    "eg3d": ("eg3d", {"decoder_lr_mul": 0.5}, newer.EG3D),
+    "eg3d-d": ("eg3d", {}, newer.EG3D_D),
+    "mat": ("mat", {}, newer.MAT),
+    "mat-d": ("mat", {}, newer.MAT_D),
+    "swagan": ("swagan", {}, newer.SWAGAN),
+    "swagan-d": ("swagan", {}, newer.SWAGAN_D),
+    "lia": ("lia", {}, newer.LIA),
+    "float": ("float", {}, newer.FLOAT),
+    "styleswin": ("styleswin", {}, newer.STYLESWIN),
+    "styleswin-d": ("styleswin", {}, newer.STYLESWIN_D),
+    "mmgen-stylegan3": ("mmgen", {}, newer.MMGEN_STYLEGAN3),
     "imaginaire": ("imaginaire", {}, IMAGINAIRE),
     "ot-vae": ("ot-vae", {}, OT_VAE),
 }

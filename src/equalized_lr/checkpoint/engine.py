@@ -41,8 +41,8 @@ class Reading:
     def __init__(
         self, state: Mapping[str, Tensor], family: Family, table: str, facts: Facts, *, back: bool
     ) -> None:
-        self.family, self.rows, self.facts = family, family.tables[table], facts
-        self.back = back
+        self.family, self.facts, self.back = family, facts, back
+        self.rows = _compiled(family.tables[table], family.prefix, back)
         self.dotted = {key: key.replace(family.separator, ".") for key in state}
         self.tensors = {dotted: state[key] for key, dotted in self.dotted.items()}
 
@@ -67,23 +67,24 @@ class Reading:
 
     def known(self) -> int:
         """How many keys fit the table."""
-        return sum(bool(self._fitting(dotted, self._matches(dotted))) for dotted in self.tensors)
+        known = filter(_union(tuple(keys for _, keys in self.rows)).fullmatch, self.tensors)
+        return sum(bool(self._fitting(dotted, self._matches(dotted))) for dotted in known)
 
     def _matches(self, dotted: str) -> list[_Match]:
-        return [match for row in self.rows if (match := self._match(row, dotted))]
+        return [match for row, keys in self.rows if (match := self._match(row, keys, dotted))]
 
     def _fitting(self, dotted: str, matches: list[_Match]) -> list[_Match]:
         shape = tuple(self.tensors[dotted].shape)
         return [match for match in matches if match.row.fits(self._stored_shape(match.row, shape))]
 
-    def _match(self, row: Row, key: str) -> _Match | None:
-        match = match_key(row, self.family.prefix, key, self.back)
+    def _match(self, row: Row, keys: re.Pattern[str], key: str) -> _Match | None:
+        match = _parts(row, keys, key, self.back)
         if match is None or (row.unless and match.here(row.unless) in self.tensors):
             return None
         if row.only and match.path + row.only not in self.tensors:
             return None
         if row.last:
-            others = (match_key(row, self.family.prefix, key, self.back) for key in self.tensors)
+            others = (_parts(row, keys, other, self.back) for other in self.tensors)
             if match.number < max(other.number for other in others if other):
                 return None
         return match
@@ -116,21 +117,35 @@ class Reading:
 
 
 @cache
-def _expressions(row: Row, prefix: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """The patterns of a row's stored keys and of its plain names."""
-    path, name = split_name(row.keys)
-    numbered = pattern(path).replace(r"(?:\d+)", r"(?P<number>\d+)", 1)
-    plain = f"(?P<path>{pattern(prefix)}{numbered})(?P<name>{pattern(name)})"
-    return re.compile(plain + re.escape(row.suffix)), re.compile(plain)
+def _compiled(rows: tuple[Row, ...], prefix: str, back: bool) -> list[tuple[Row, re.Pattern[str]]]:
+    """The rows with the patterns of their stored keys, or of their plain names."""
+    compiled = []
+    for row in rows:
+        path, name = split_name(row.keys)
+        numbered = pattern(path).replace(r"(?:\d+)", r"(?P<number>\d+)", 1)
+        keys = f"(?P<path>{pattern(prefix)}{numbered})(?P<name>{pattern(name)})"
+        compiled.append((row, re.compile(keys + ("" if back else re.escape(row.suffix)))))
+    return compiled
 
 
-def match_key(row: Row, prefix: str, key: str, back: bool = False) -> _Match | None:
+@cache
+def _union(patterns: tuple[re.Pattern[str], ...]) -> re.Pattern[str]:
+    """What any of the patterns matches, in one go, since most keys are of other families."""
+    return re.compile("|".join(re.sub(r"\?P<\w+>", "?:", keys.pattern) for keys in patterns))
+
+
+def _parts(row: Row, keys: re.Pattern[str], key: str, back: bool) -> _Match | None:
     """The parts of a key, if the row knows it."""
-    found = _expressions(row, prefix)[back].fullmatch(key)
+    found = keys.fullmatch(key)
     if found is None:
         return None
     number = int(found.groupdict().get("number") or 0)
     return _Match(row, found["path"], found["name"], number, back)
+
+
+def first_row(rows: tuple[Row, ...], prefix: str, key: str) -> Row | None:
+    """The first row whose stored name a key has."""
+    return next((row for row, keys in _compiled(rows, prefix, False) if keys.fullmatch(key)), None)
 
 
 def known_keys(state: Mapping[str, Tensor], family: Family) -> int:

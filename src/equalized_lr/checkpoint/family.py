@@ -32,6 +32,7 @@ class Family:
         variant: the name of the fact that picks the table, if there are several.
         detect: picks the table from a state_dict (the flag says that it is a plain one), or
             returns None if it cannot tell.
+        sign: what only files of this family have, where another has all of its other names.
         converter: what reads the file (or, by the flag, a plain one), if there is no table.
         share: with a converter, the share of keys that tell the family.
         complete: adds to a stored state_dict what it says besides its weights.
@@ -45,6 +46,7 @@ class Family:
     separator: str = "."
     variant: str = ""
     detect: Callable[[Mapping[str, Tensor], bool], str | None] = _only_table
+    sign: str = ""
     converter: Callable[[State, Facts, bool], list[Conversion]] | None = None
     share: Callable[[State], float] | None = None
     complete: Callable[[State, Sequence[Conversion]], None] | None = None

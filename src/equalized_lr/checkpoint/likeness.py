@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from equalized_lr.checkpoint.engine import known_keys
 from equalized_lr.checkpoint.families import FAMILIES
+from equalized_lr.checkpoint.families.own import suffixed_keys
+from equalized_lr.checkpoint.families.self_describing import IMAGINAIRE, OT_VAE
 from equalized_lr.checkpoint.family import Family
-from equalized_lr.checkpoint.state import State
+from equalized_lr.checkpoint.rows import pattern
+from equalized_lr.checkpoint.state import OWN, State
 from equalized_lr.errors import WrongForm
 
 # How many parts of a key a prefix can have, as `generator.` and `netG.module.`.
@@ -50,10 +54,11 @@ def likelier(state: State, family: Family) -> list[str]:
 def refuse_stored(state: State) -> None:
     """Raises if a state_dict says that it is not plain, or has names that no plain one has."""
     state.refuse_stored()
-    for like in likenesses(state):
-        family = FAMILIES[like.family]
-        if family.converter or any(row.suffix for rows in family.tables.values() for row in rows):
-            raise WrongForm("stored", like.family)
+    likely = [like.family for like in likenesses(state)]
+    if OT_VAE.name in likely or any(key.endswith("_ori") for key in state.tensors):
+        raise WrongForm("stored", likely[0] if likely else IMAGINAIRE.name)
+    if suffixed_keys(state):
+        raise WrongForm("stored", likely[0] if likely else OWN)
 
 
 def _best(state: State, prefix: str) -> list[Likeness]:
@@ -70,6 +75,8 @@ def _largest(likely: list[Likeness]) -> list[Likeness]:
 def _known(state: State, family: Family) -> float:
     if family.share is not None:
         return family.share(state) * len(state.tensors)
+    if family.sign and not any(re.search(pattern(family.sign), key) for key in state.tensors):
+        return 0
     return known_keys(state.tensors, family)
 
 

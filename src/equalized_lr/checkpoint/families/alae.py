@@ -10,7 +10,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from equalized_lr.checkpoint.engine import match_key
+from equalized_lr.checkpoint.engine import first_row
 from equalized_lr.checkpoint.family import Family
 from equalized_lr.checkpoint.rows import Facts, Row, Scale, in_is_larger, out_in
 
@@ -65,7 +65,7 @@ def form(state: Mapping[str, Tensor], plain: bool) -> str | None:
 def _position(item: tuple[str, Tensor]) -> float | None:
     """Where between the two forms one weight lies, if it has anything to say."""
     key, tensor = item
-    row = next((row for row in EXPLICIT if row.scale and match_key(row, PREFIX, key)), None)
+    row = first_row(EXPLICIT, PREFIX, key)
     if row is None or row.scale is None or tensor.dim() < 2 or tensor.numel() < FEWEST:
         return None
     if tensor.is_meta or not tensor.is_floating_point() or tensor.layout is not torch.strided:

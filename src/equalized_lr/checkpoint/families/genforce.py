@@ -76,7 +76,7 @@ SIGNS = {
 }
 
 
-def architecture(state: Mapping[str, Tensor], plain: bool) -> str | None:
+def first_sign(state: Mapping[str, Tensor], plain: bool) -> str | None:
     """The first architecture whose sign is in a key."""
     for name, sign in SIGNS.items():
         if any(re.search(pattern(sign), key) for key in state):
@@ -97,5 +97,5 @@ GENFORCE = Family(
     facts={"gain": math.sqrt(2), "lr_mul": 0.01},
     prefix=PREFIX,
     variant="architecture",
-    detect=architecture,
+    detect=first_sign,
 )

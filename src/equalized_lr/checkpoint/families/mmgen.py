@@ -1,13 +1,18 @@
 """OpenMMLab's mmgeneration and mmagic, which share one hook.
 
 Its fan is torch's, so a transposed convolution (in, out, kernel) counts out * kernel; of five
-axes the first is left out. The three architectures share names, but not gains.
+axes the first is left out. The first three architectures share names, but not gains; StyleGAN3
+has no hook, and NVIDIA's own layers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+from torch import Tensor
+
+from equalized_lr.checkpoint.families.nvidia import STYLEGAN3_SYNTHESIS, mapping_rows
 from equalized_lr.checkpoint.family import Family, by_names
 from equalized_lr.checkpoint.rows import Row, Scale, one_out_in, out_in
 
@@ -84,22 +89,38 @@ STYLEGAN2_ROWS = (
     Row("convs.#.(conv2.0|skip.0).kernel", why="blur kernel"),
 )
 
+STYLEGAN3_ROWS = (
+    *mapping_rows("style_mapping"),
+    Row("style_mapping.embed.weight", no_gain, "label embedding"),
+    Row("style_mapping.embed.bias", why="bias"),
+    *STYLEGAN3_SYNTHESIS,
+    *STYLEGAN2_ROWS,
+)
+by_gains = by_names(
+    {
+        "pggan": "(noise2feat|conv_blocks|torgb_layers|fromrgb_layers|decision).",
+        "stylegan": "(adain#|from_rgb).",
+        "stylegan2": "(style_modulation|final_conv).",
+    }
+)
+
+
+def architecture(state: Mapping[str, Tensor], plain: bool) -> str | None:
+    """StyleGAN3 by its synthesis network, whose discriminator is StyleGAN2's; others by names."""
+    return "stylegan3" if any("synthesis." in key for key in state) else by_gains(state, plain)
+
+
 MMGEN = Family(
     "mmgen",
-    "open-mmlab/mmgeneration and open-mmlab/mmagic, pggan and stylegan modules",
+    "open-mmlab/mmgeneration and open-mmlab/mmagic, pggan and stylegan1 to 3 modules",
     {
         "pggan": (*PGGAN_ROWS, *WRAPPERS),
         "stylegan": (*STYLEGAN1_ROWS, *WRAPPERS),
         "stylegan2": (*STYLEGAN2_ROWS, *WRAPPERS),
+        "stylegan3": (*STYLEGAN3_ROWS, *WRAPPERS),
     },
     facts={"gain": math.sqrt(2), "lr_mul": 0.01},
     prefix="(module.)?((generator|generator_ema|discriminator).)?(module.)?",
     variant="architecture",
-    detect=by_names(
-        {
-            "pggan": "(noise2feat|conv_blocks|torgb_layers|fromrgb_layers|decision).",
-            "stylegan": "(adain#|from_rgb).",
-            "stylegan2": "(style_modulation|final_conv).",
-        }
-    ),
+    detect=architecture,
 )

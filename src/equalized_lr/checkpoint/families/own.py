@@ -86,15 +86,17 @@ def _prefix(key: str) -> str:
     return key[: key.rfind(".") + 1]
 
 
+def suffixed_keys(state: State) -> list[str]:
+    """The keys that are called as stored weights are, but for torch's own."""
+    suffixed = [key for key in state.tensors if key.endswith(SUFFIX)]
+    return [key for key in suffixed if not _is_of_torch(state, key.removesuffix(SUFFIX))]
+
+
 def share(state: State) -> float:
     """All, if there are constants; without them names tell, a little less surely than others."""
     if any(CONSTANTS in module for module in state.metadata.values()):
         return 1.0
-    prefixes = {
-        _prefix(key)
-        for key in state.tensors
-        if key.endswith(SUFFIX) and not _is_of_torch(state, key.removesuffix(SUFFIX))
-    }
+    prefixes = {_prefix(key) for key in suffixed_keys(state)}
     inside = sum(_prefix(key) in prefixes for key in state.tensors)
     return 0.99 * inside / max(len(state.tensors), 1)
 
