@@ -51,12 +51,15 @@ EXAMPLES = {
     errors.NotCopyable: ("RAdam",),
     errors.ForeignState: ("0.weight_orig", "0.weight"),
     errors.UnknownVersion: ("this Linear", 2, 1),
-    errors.UnknownFamily: ("stylegan4", ["pggan", "stylegan"]),
+    errors.UnknownFamily: ("a zoo", ["pggan", "stylegan"]),
     errors.UnknownFact: ("gain", "basicsr", ["lr_mul"]),
     errors.UnknownKeys: ("basicsr", [("a.weight", (3, 4))], ["stylegan"]),
     errors.UnfitTensor: ("a.weight", (3, 4), "has 2 axes", "5 axes"),
     errors.UnscalableValues: ("a.weight", 0.001, "torch.float16", True),
     errors.Undecided: ("alae", "form", ["explicit", "implicit"]),
+    errors.WrongForm: ("plain", "basicsr"),
+    errors.NoConstants: (["a.weight_orig"],),
+    errors.OutsidePrefix: ("decoder.", ["encoder.weight"]),
     errors.NotAStateDict: ("a list", ["g", "d"]),
     errors.UnreadableFile: ("a.pt", "EOFError: Ran out of input"),
     errors.UnsafeFile: ("a.pt", "it is a pickle of whole networks, with their code"),
@@ -65,6 +68,9 @@ EXAMPLES = {
     errors.NoSuchEntry: ("g", {"g_ema": 3}),
     errors.NothingToFollow: ("Sequential", "Adam"),
     errors.NothingMeasured: (12,),
+    errors.WrongForm: ("plain", "pggan"),
+    errors.NoConstants: (["0.weight_orig"],),
+    errors.OutsidePrefix: ("decoder.", ["encoder.weight"]),
     errors.StaleWrite: ((4, 3),),
     errors.NotRebuilt: ("Linear",),
     errors.OtherScale: ("0.weight_orig", 0.5, 0.25),
@@ -170,7 +176,7 @@ def test_whole_sentences():
 def test_unknown_keys_are_listed_up_to_fifty():
     """All of them stay with the error, for those who catch it."""
     keys = [(f"a.{i}", (2,)) for i in range(60)]
-    error = errors.UnknownKeys("alae", keys)
+    error = errors.UnknownKeys("alae", keys, known=1)
     assert "60 key(s)" in str(error)
     assert "'a.49' (2,) and 10 more. Keys are not guessed" in str(error)
     assert "'a.50'" not in str(error)
@@ -183,7 +189,12 @@ def test_sentences_that_depend_on_the_facts():
     assert "has no layer whose weights" in str(errors.NothingToEqualize("Net", 0))
     assert "(it has: none)" in str(errors.UnknownParameter("weight", "Net", []))
     assert "'a' multiplied by" in str(errors.UnscalableValues("a", 2.0, "torch.float16", False))
-    assert "no entry was named, and the file holds: no tens" in str(errors.NoSuchEntry(None, {}))
+    assert "no tensors by name, but a list. Give" in str(errors.NoSuchEntry(None, {}, "a list"))
+    assert "the nearest is 'stylegan'" in str(
+        errors.UnknownFamily("stilegan", ["alae", "stylegan"])
+    )
+    assert "this one knows no key of it" in str(errors.UnknownKeys("alae", [("a", (2,))]))
+    assert "Convert them with to_plain" in str(errors.WrongForm("stored", "pggan"))
     assert str(errors.MissingPackage("numpy")).startswith("this format needs the package numpy, ")
 
 

@@ -3,8 +3,10 @@
 from equalized_lr.errors.base import EqualizedLRError
 from equalized_lr.errors.checkpoints import (
     MissingPackage,
+    NoConstants,
     NoSuchEntry,
     NotAStateDict,
+    OutsidePrefix,
     Undecided,
     UnfitTensor,
     UnknownFact,
@@ -14,6 +16,7 @@ from equalized_lr.errors.checkpoints import (
     UnsafeFile,
     UnscalableValues,
     UnwritableFile,
+    WrongForm,
 )
 from equalized_lr.errors.layers import (
     AmbiguousState,
@@ -70,13 +73,13 @@ __all__ = [
     "AlreadyEqualized", "AmbiguousState", "ConflictingTie", "DistributedWrapper", "EmptyWeight",
     "EqualizedLRError", "FixedClass", "ForeignState", "HookLost", "InvalidArgument",
     "LazyWeight", "MissingPackage", "MixedPhases", "NameTaken", "NoConstantTranslation",
-    "NoSuchEntry", "NotAModule", "NotAStateDict", "NotAssignable", "NotConvertible",
-    "NotCopyable", "NotEqualized", "NotRebuilt", "NotTrained", "NothingMeasured",
-    "NothingToEqualize", "NothingToFollow", "OffloadedWeight", "OtherScale", "OwnedWeight",
-    "ParallelizeFirst", "Renormalized", "SchedulerAttached", "ShardedWeight", "SharedMemory",
-    "StaleWrite", "TiedAssignment", "TiedElsewhere", "TiedToEqualized", "Undecided",
-    "UnfitTensor", "UnknownFact", "UnknownFamily", "UnknownFan", "UnknownKeys",
-    "UnknownOptimizer", "UnknownParameter", "UnknownState", "UnknownVersion", "UnreadableFile",
-    "UnsafeFile", "Unscalable", "UnscalableValues", "UnsupportedWeight", "UnwritableFile",
-    "WrappedOnTop", "WrongGenerator",
+    "NoConstants", "NoSuchEntry", "NotAModule", "NotAStateDict", "NotAssignable",
+    "NotConvertible", "NotCopyable", "NotEqualized", "NotRebuilt", "NotTrained",
+    "NothingMeasured", "NothingToEqualize", "NothingToFollow", "OffloadedWeight", "OtherScale",
+    "OutsidePrefix", "OwnedWeight", "ParallelizeFirst", "Renormalized", "SchedulerAttached",
+    "ShardedWeight", "SharedMemory", "StaleWrite", "TiedAssignment", "TiedElsewhere",
+    "TiedToEqualized", "Undecided", "UnfitTensor", "UnknownFact", "UnknownFamily", "UnknownFan",
+    "UnknownKeys", "UnknownOptimizer", "UnknownParameter", "UnknownState", "UnknownVersion",
+    "UnreadableFile", "UnsafeFile", "Unscalable", "UnscalableValues", "UnsupportedWeight",
+    "UnwritableFile", "WrappedOnTop", "WrongForm", "WrongGenerator",
 ]  # fmt: skip

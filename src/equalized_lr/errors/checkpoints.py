@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 from equalized_lr.errors.base import EqualizedLRError
 
@@ -12,7 +13,12 @@ from equalized_lr.errors.base import EqualizedLRError
 class UnknownFamily(EqualizedLRError, ValueError):
     """No rules are known for checkpoints of this code base."""
 
-    text = "no family is called {name!r}. Name one of: {known}."
+    text = "no family is called {name!r}. Name {families}."
+
+    def __init__(self, name: object, known: Sequence[str]) -> None:
+        near = get_close_matches(str(name).lower(), known, 1)
+        nearest = f"another: the nearest is '{near[0]}'" if near else ""
+        super().__init__(name, nearest or f"one of: {', '.join(known)}")
 
 
 class UnknownFact(EqualizedLRError, TypeError):
@@ -25,20 +31,23 @@ class UnknownFact(EqualizedLRError, TypeError):
 class UnknownKeys(EqualizedLRError, ValueError):
     """A checkpoint has keys that its family does not have."""
 
-    text = """{count} key(s) are not known in {family} checkpoints: {shown}. {hint}Keys are not
-    guessed: remove those that belong to something else."""
+    text = "{count} key(s) are not known in {family} checkpoints: {shown}. {cure}"
 
     def __init__(
         self,
         family: str,
         keys: Sequence[tuple[str, Sequence[int]]],
         likely: Sequence[str] = (),
+        known: int = 0,
     ) -> None:
-        shown = ", ".join(f"'{key}' {tuple(shape)}" for key, shape in keys[:50])
-        more = f" and {len(keys) - 50} more" if len(keys) > 50 else ""
-        hint = f"The names look like {' or '.join(likely)}: name that family. " if likely else ""
-        super().__init__(len(keys), family, shown + more, hint)
-        self.keys = list(keys)
+        cure = "Name the family that the file comes from: this one knows no key of it."
+        if likely:
+            cure = f"The names look like {' or '.join(likely)}. Name that family."
+        elif known:
+            cure = "Keys are not guessed: remove those that belong to something else."
+        shown = _first([f"'{key}' {tuple(shape)}" for key, shape in keys], 50)
+        super().__init__(len(keys), family, shown, cure)
+        self.keys, self.known = list(keys), known
 
 
 class UnfitTensor(EqualizedLRError, ValueError):
@@ -66,6 +75,45 @@ class Undecided(EqualizedLRError, ValueError):
 
     def __init__(self, family: str, fact: str, choices: Sequence[str]) -> None:
         super().__init__(family, fact, " or ".join(map(repr, choices)))
+
+
+class WrongForm(EqualizedLRError, ValueError):
+    """A state_dict says that it is not in the form that the conversion begins with."""
+
+    text = """the state_dict says that it has the {form} weights of {family}, so this conversion
+    would scale them by wrong constants. {cure}."""
+
+    def __init__(self, form: str, family: str) -> None:
+        cure = f"Convert them with to_plain(state_dict, '{family}'), or --family {family}"
+        if form == "plain":
+            cure = "Use them as they are, or give the state_dict that they were converted from"
+        super().__init__(form, family, cure)
+
+
+class NoConstants(EqualizedLRError, ValueError):
+    """Equalized weights whose constants were not saved with them."""
+
+    text = """the state_dict has no constants for {keys}: they are its metadata, which
+    model.state_dict() has and torch.save keeps, but no copy into another dict and no .safetensors
+    file. Give scales=he_scales(model), or save plain_state_dict(model)."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__(_first([f"'{key}'" for key in keys], 10) or "any weight")
+
+
+class OutsidePrefix(EqualizedLRError, ValueError):
+    """A state_dict has keys that do not begin with the prefix."""
+
+    text = """{count} key(s) do not begin with '{prefix}': {keys}. Give rest='keep' (they stay as
+    they are) or rest='drop', which is --rest on the command line."""
+
+    def __init__(self, prefix: str, keys: Sequence[str]) -> None:
+        super().__init__(len(keys), prefix, _first([f"'{key}'" for key in keys], 10))
+
+
+def _first(items: Sequence[str], count: int) -> str:
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(items[:count]) + more
 
 
 # Files
@@ -116,11 +164,17 @@ class MissingPackage(EqualizedLRError, RuntimeError):
 
 
 class NoSuchEntry(EqualizedLRError, ValueError):
-    """A file has several networks, and none of them was named."""
+    """A file has several networks, and none of them was named, or it has none."""
 
-    text = "{problem}, and the file holds: {listing}. Name one with --entry."
+    text = "{problem}, {contents}. {cure}"
 
-    def __init__(self, entry: str | None, networks: Mapping[str, int]) -> None:
+    def __init__(
+        self, entry: str | None, networks: Mapping[str, int], content: str = "something else"
+    ) -> None:
         problem = "no entry was named" if entry is None else f"there is no entry '{entry}'"
         listing = ", ".join(f"'{path}' ({count} keys)" for path, count in networks.items())
-        super().__init__(problem, listing or "no tensors by name")
+        if networks:
+            super().__init__(problem, f"and the file holds: {listing}", "Name one with --entry.")
+        else:
+            cure = "Give one that torch.save(model.state_dict(), path) has written."
+            super().__init__("the file holds no tensors by name", f"but {content}", cure)

@@ -13,7 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equalized_lr import errors, files
+from equalized_lr import errors
+from equalized_lr.checkpoint import files
 from tests.support.assertions import assert_equal
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -115,7 +116,7 @@ def test_missing_and_mistaken_files(tmp_path):
 def test_a_package_that_is_not_there(tmp_path, monkeypatch):
     """A format whose package is not installed says so, in both directions."""
     path = tmp_path / "some.safetensors"
-    path.touch()
+    path.write_bytes(b"any")
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
     with pytest.raises(errors.MissingPackage, match="pip install safetensors"):
         files.read(path)
