@@ -11,6 +11,7 @@ from equalized_lr.layer.caching import cached
 from equalized_lr.layer.hook import EqualizedLR
 from equalized_lr.layer.plain import plain_state_dict
 from equalized_lr.plan.fan import Fan, fans
+from equalized_lr.plan.observe import observe
 from equalized_lr.plan.scales import he_scales
 from equalized_lr.watch.describe import describe
 from equalized_lr.watch.learning_speed import LearningSpeed
@@ -28,6 +29,7 @@ __all__ = [
     "fans",
     "he_scales",
     "is_equalized",
+    "observe",
     "plain_state_dict",
     "remove_equalized_lr",
 ]

@@ -33,6 +33,7 @@ from equalized_lr.errors.layers import (
     NotConvertible,
     WrappedOnTop,
 )
+from equalized_lr.errors.observing import AlreadyScaled, UnclearFan
 from equalized_lr.errors.optimizers import (
     MixedPhases,
     NoConstantTranslation,
@@ -71,6 +72,7 @@ from equalized_lr.errors.weights import (
 
 __all__ = [
     "AlreadyEqualized",
+    "AlreadyScaled",
     "AmbiguousState",
     "ConflictingTie",
     "EmptyWeight",
@@ -105,6 +107,7 @@ __all__ = [
     "TiedAssignment",
     "TiedElsewhere",
     "TiedToEqualized",
+    "UnclearFan",
     "Undecided",
     "UnfitTensor",
     "UnknownFact",
