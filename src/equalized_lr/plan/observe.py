@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -74,7 +75,9 @@ def observe(module: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Fan]:
         for each in named:
             tracer.follow(each.parameter, each.table)
         with _visibly(module), tracer:
-            module(*args, **kwargs)
+            output = module(*args, **kwargs)
+            if isinstance(output, Generator):
+                deque(output, maxlen=0)  # a generator has not run yet
     return _resolve(named, tracer)
 
 
@@ -101,7 +104,7 @@ class Named(NamedTuple):
 
 def named_parameters(root: nn.Module) -> Iterator[Named]:
     """All parameters of a tree, tied ones under each name."""
-    for path, module in root.named_modules():
+    for path, module in root.named_modules(remove_duplicate=False):
         scales, table = scales_of(module), fans(module)
         for name, parameter in plain_parameters(module):
             qualified = f"{path}.{name}" if path else name
@@ -154,16 +157,14 @@ def _agreed(uses: list[Use], table: Fan | None) -> Fan | None:
 
 
 def _refuse_scaled(uses: list[tuple[Named, Use]]) -> None:
-    scaled = {
-        each: use.constant / (each.scale or 1.0)
-        for each, use in uses
-        if not any(
-            math.isclose(use.constant, own, rel_tol=1e-5) for own in (1.0, each.scale or 1.0)
-        )
-    }
+    scaled = {}
+    for each, use in uses:
+        own = each.scale or 1.0
+        if not any(math.isclose(use.constant, known, rel_tol=1e-5) for known in (1.0, own)):
+            scaled[str(each)] = use.constant / own
     if scaled:
-        each, constant = next(iter(scaled.items()))
-        raise AlreadyScaled(str(each), constant, len(scaled) - 1)
+        where, constant = next(iter(scaled.items()))
+        raise AlreadyScaled(where, constant, len(scaled) - 1)
 
 
 def _doubt(uses: list[Use], tracer: Tracer, key: int, firsts: Mapping[int, Named]) -> str:

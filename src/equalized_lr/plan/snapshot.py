@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, UntypedStorage, nn
 
 CONTAINERS = (dict, OrderedDict, list, set, deque)
-_DEPTH = 6  # of containers in containers
-# The running averages are overwritten, though the schema does not say so.
-_UNDECLARED = ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm")
+# They hold no tensors of their own, or they are looked at one by one.
+_ATOMS = (str, bytes, int, float, type, ModuleType, FunctionType, nn.Module, type(None))
 
 
 def memory_of(tensor: Tensor) -> int | None:
@@ -25,20 +25,24 @@ def memory_of(tensor: Tensor) -> int | None:
         return None
 
 
-def contents(value: object, depth: int = _DEPTH) -> Iterator[Tensor | Generator]:
-    """The tensors and generators in containers and plain objects, as deep as arguments go."""
+def contents(value: object, seen: set[int] | None = None) -> Iterator[Tensor | Generator]:
+    """The tensors and generators in containers and plain objects, each once."""
+    seen = set() if seen is None else seen
+    if id(value) in seen or isinstance(value, _ATOMS):
+        return
+    seen.add(id(value))
     if isinstance(value, Tensor | Generator):
         yield value
-    elif depth and not isinstance(value, type | nn.Module):
-        inner: Iterable[object] = ()
-        if isinstance(value, Mapping):
-            inner = value.values()
-        elif isinstance(value, list | tuple | set | frozenset | deque):
-            inner = value
-        elif hasattr(value, "__dict__"):
-            inner = vars(value).values()
-        for each in list(inner):
-            yield from contents(each, depth - 1)
+        return
+    inner: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        inner = value
+    elif hasattr(value, "__dict__"):
+        inner = vars(value).values()
+    for each in list(inner):
+        yield from contents(each, seen)
 
 
 class _Tensor:
@@ -72,26 +76,26 @@ class Snapshot:
     """
 
     def __init__(self, module: nn.Module, arguments: object) -> None:
-        parts: list[Any] = [*contents(arguments)]
+        seen: set[int] = set()
+        parts: list[Any] = [*contents(arguments, seen)]
         self._attributes = []
         for each in module.modules():
             state = vars(each)
             inner = {key: copy for key, v in state.items() if (copy := _shallow(v)) is not None}
             self._attributes.append((state, dict(state), inner))
-            parts += contents(state)
-        unique = {id(part): part for part in parts}.values()
-        tensors = [part for part in unique if isinstance(part, Tensor)]
+            parts += contents(state, seen)
+        tensors = [part for part in parts if isinstance(part, Tensor)]
         self._tensors = [_Tensor(tensor) for tensor in tensors]
         tensors += [each.grad for each in self._tensors if each.grad is not None]
         self._outside = {memory_of(tensor): tensor for tensor in tensors}
         self._copies: dict[int | None, tuple[UntypedStorage, UntypedStorage]] = {}
-        generators = [part for part in unique if isinstance(part, Generator)]
+        generators = [part for part in parts if isinstance(part, Generator)]
         self._generators = [(each, each.get_state()) for each in generators]
         self._python_random = random.getstate()
 
-    def before(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def before_writing(self, tensors: Sequence[Tensor]) -> None:
         """Copies the memory that an operation is about to write into."""
-        for tensor in written_by(func, args, kwargs):
+        for tensor in tensors:
             memory = memory_of(tensor)
             if memory and memory in self._outside and memory not in self._copies:
                 storage = self._outside[memory].untyped_storage()
@@ -111,21 +115,6 @@ class Snapshot:
         for generator, numbers in self._generators:
             generator.set_state(numbers)
         random.setstate(self._python_random)
-
-
-def written_by(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """The tensors that an operation writes into."""
-    schema = getattr(func, "_schema", None)
-    if schema is None:
-        return []
-    if schema.name.removeprefix("aten::") in _UNDECLARED:
-        return [each for each in args if isinstance(each, Tensor)]
-    if not schema.is_mutable:
-        return []
-    values = [*args, *(kwargs.get(each.name) for each in schema.arguments[len(args) :])]
-    marked = zip(values, schema.arguments, strict=False)
-    written = [value for value, each in marked if each.alias_info and each.alias_info.is_write]
-    return [tensor for tensor in contents(written) if isinstance(tensor, Tensor)]
 
 
 def _shallow(value: object) -> Any:

@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from equalized_lr.plan.contraction import CONTRACTIONS, FUSED, SUMS, Contraction
 from equalized_lr.plan.fan import Fan
+from equalized_lr.plan.operation import Operation, has_values, operation, tensors_in
 from equalized_lr.plan.provenance import (
     PRODUCTS,
     UNKNOWN,
@@ -26,17 +26,21 @@ from equalized_lr.plan.provenance import (
     power_of,
     written,
 )
-from equalized_lr.plan.snapshot import Snapshot, contents, memory_of, written_by
+from equalized_lr.plan.snapshot import Snapshot, contents, memory_of
 
-NAMESPACES = ("aten", "prims", "prim")
+_PLAIN = {level: Provenance(level) for level in Level}
 
 
 class Sight(IntEnum):
-    """How plainly an operation shows a weight; mixed kernels are mixed before they convolve."""
+    """How plainly an operation shows a weight.
 
-    SUM_OF_PRODUCTS = 0
-    CONTRACTION = 1
-    KERNEL = 2
+    Sums of squares are norms, as in demodulation, and kernels are mixed before they convolve.
+    """
+
+    SQUARES = 0
+    SUM_OF_PRODUCTS = 1
+    CONTRACTION = 2
+    KERNEL = 3
 
 
 class Use(NamedTuple):
@@ -78,12 +82,12 @@ class Tracer(TorchDispatchMode):
         self._tables: dict[int, Fan] = {}
         self._by_memory: dict[int | None, Provenance] = {}
         self._parameters: dict[int, Provenance] = {}
-        self._sources = WeakTensorKeyDictionary()
+        self._sources: dict[int, tuple[Tensor, Provenance]] = {}
         self._writes: dict[int | None, tuple[Tensor, Provenance]] = {}
         self._sure = True  # that numbers are no functions of weights
         for tensor in contents(arguments):
             if isinstance(tensor, Tensor):
-                self._sources[tensor] = Provenance(Level.INPUT)
+                self._sources[id(tensor)] = tensor, _PLAIN[Level.INPUT]
 
     def follow(self, parameter: Tensor, table: Fan | None) -> None:
         """Adds a parameter, and what the table of layers says of it."""
@@ -100,73 +104,75 @@ class Tracer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Runs an operation, and follows it unless it belongs to a backward."""
-        kwargs = kwargs or {}
-        self._snapshot.before(func, args, kwargs)
+        op, kwargs = operation(func), kwargs or {}
+        targets = op.written(args, kwargs)
+        self._snapshot.before_writing(targets)
         out = func(*args, **kwargs)
         if torch._C._current_graph_task_id() == -1:
-            self._keep(func, args, kwargs, out, self._through(func, args, kwargs, out))
+            results = tensors_in((out,))
+            self._keep(results, targets, self._through(op, args, kwargs, results))
         return out
 
-    def _keep(self, func: Any, args: Any, kwargs: Any, out: Any, source: Provenance) -> None:
-        for tensor in contents(out):
-            if isinstance(tensor, Tensor) and id(tensor) not in self._parameters:
-                self._sources[tensor] = source if _has_values(tensor) else Provenance(source.level)
-        for tensor in written_by(func, args, kwargs):
+    def _keep(self, results: list[Tensor], targets: list[Tensor], source: Provenance) -> None:
+        for tensor in results:
+            if id(tensor) not in self._parameters:
+                plain = source.degrees and not has_values(tensor)
+                # Kept alive, lest another tensor gets its id.
+                self._sources[id(tensor)] = tensor, _PLAIN[source.level] if plain else source
+        for tensor in targets:
             memory = memory_of(tensor)
             if memory is not None and tensor.untyped_storage().nbytes() > tensor.nbytes:
                 before = self._writes[memory][1] if memory in self._writes else source
                 self._writes[memory] = tensor, written(before, source)
 
     def _source(self, tensor: Tensor) -> Provenance:
-        if id(tensor) in self._parameters:
-            return self._parameters[id(tensor)]
-        source = self._sources.get(tensor)
-        if source is None:
-            source = self._by_memory.get(memory_of(tensor), Provenance())
+        source = self._parameters.get(id(tensor))
+        if source is not None:
+            return source
+        seen = self._sources.get(id(tensor))
+        if seen is None:
+            source = self._by_memory.get(memory_of(tensor), _PLAIN[Level.CONSTANT])
+        else:
+            source = seen[1]
         write = self._writes.get(memory_of(tensor)) if self._writes else None
         return written(source, write[1]) if write else source
 
-    def _through(self, func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> Provenance:
-        name = operation_name(func)
-        if name in CONTRACTIONS:
-            source = self._contract(name, CONTRACTIONS[name](args))
-        else:
-            factory = name.startswith("new_") or name.endswith("_like")
-            values = () if factory else args if name in PRODUCTS else contents((args, kwargs))
-            operands = [each for each in map(self._operand, values) if each]
-            hidden = name in FUSED or getattr(func, "namespace", "") not in NAMESPACES
-            if hidden and self._hide(name, operands):
-                source = Provenance(Level.INPUT)
-            else:
-                power = power_of(name, args, view=getattr(func, "is_view", False))
-                source = self._derive(name, operands, out, power)
-        if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
-            source = replace(source, level=max(source.level, Level.RANDOM))
-        return source
-
-    def _operand(self, value: object) -> Operand | None:
-        if isinstance(value, int | float):
-            return Operand(1, Provenance(constant=float(value) if self._sure else UNKNOWN))
-        if not isinstance(value, Tensor):
-            return None
-        source = self._source(value)
-        if source == Provenance() and value.numel() == 1 and not value.is_meta:
-            source = replace(source, constant=abs(value.item()))
-        return Operand(value.numel(), source, _has_values(value))
-
-    def _derive(
-        self, name: str, operands: list[Operand], out: object, power: float | None
+    def _through(
+        self, op: Operation, args: Any, kwargs: Mapping[str, Any], results: list[Tensor]
     ) -> Provenance:
-        if name == "_local_scalar_dense" and operands[0].source.level is Level.LEARNED:
+        tensors = [] if op.is_factory else tensors_in((*args, *kwargs.values()))
+        sources = [self._source(tensor) for tensor in tensors]
+        level = max((source.level for source in sources), default=Level.CONSTANT)
+        level = max(level, Level.RANDOM) if op.is_random else level
+        if op.name == "_local_scalar_dense" and level is Level.LEARNED:
             self._sure = False
-        size = next((each.numel() for each in contents(out) if isinstance(each, Tensor)), 0)
-        result = derive(name, operands, size, power)
-        if name not in SUMS or not size or not operands[0].source.is_modulated:
-            return result
-        # A contraction by hand.
-        fan = Fan(operands[0].size / size, operands[0].source.spread)
-        self._record(operands[0].source, Use(name, fan, 1.0, (Level.INPUT, Sight.SUM_OF_PRODUCTS)))
-        return replace(result, faint=True)
+        if not any(source.degrees for source in sources):
+            return _PLAIN[level]
+        if op.name in CONTRACTIONS:
+            return self._contract(op.name, CONTRACTIONS[op.name](args))
+        operands = [self._operand(value) for value in (args if op.name in PRODUCTS else tensors)]
+        if (op.name in FUSED or not op.is_torch) and self._hide(op.name, operands):
+            return _PLAIN[Level.INPUT]
+        size = results[0].numel() if results else 0
+        result = derive(op.name, operands, size, power_of(op.name, args, view=op.is_view))
+        if op.name in SUMS and operands[0].source.is_modulated:
+            self._sum(op.name, operands[0], size)
+            result = replace(result, faint=True)
+        return replace(result, level=max(level, result.level))
+
+    def _operand(self, value: object) -> Operand:
+        if not isinstance(value, Tensor):
+            number = isinstance(value, int | float) and self._sure
+            return Operand(1, Provenance(constant=float(cast(float, value)) if number else UNKNOWN))
+        source = self._source(value)
+        if source is _PLAIN[Level.CONSTANT] and value.numel() == 1 and not value.is_meta:
+            source = Provenance(constant=abs(value.item()))
+        return Operand(value.numel(), source, has_values(value))
+
+    def _sum(self, name: str, products: Operand, size: int) -> None:
+        """A contraction by hand."""
+        fan = Fan(products.size / size, products.source.spread)
+        self._record(products.source, Use(name, fan, 1.0, (Level.INPUT, Sight.SUM_OF_PRODUCTS)))
 
     def _hide(self, name: str, operands: list[Operand]) -> bool:
         """Whether an operation takes weights in without showing what it does with them."""
@@ -218,21 +224,15 @@ class Tracer(TorchDispatchMode):
             # A layer of the table that generates a kernel is a layer still, and what divides is no
             # weight.
             generates = source.faint and key in self._tables
-            if use.fan.fan_in and not generates and not degree < 0:
-                known = degree == 1 and not math.isnan(source.constant)
-                constant = source.constant if known else 1.0
-                self.uses.setdefault(key, {})[use._replace(constant=constant)] = None
-
-
-def operation_name(func: Any) -> str:
-    """The name of an operation, without its namespace, overload, and the mark of writing."""
-    schema = getattr(func, "_schema", None)
-    name = schema.name.rpartition("::")[2] if schema else func.name()
-    return str(name).rstrip("_")
-
-
-def _has_values(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
+            if use.fan.fan_in == 0 or generates or degree < 0:
+                continue
+            level, sight = use.rank
+            known = degree == 1 and not math.isnan(source.constant)
+            this = use._replace(
+                constant=source.constant if known else 1.0,
+                rank=(level, Sight.SQUARES if degree > 1 else sight),
+            )
+            self.uses.setdefault(key, {})[this] = None
 
 
 def _is_pure(source: Provenance) -> bool:
