@@ -22,4 +22,4 @@ class Functional(nn.Module):
 
 def parameter(*shape, dtype=None):
     """Normal values."""
-    return nn.Parameter(torch.randn(*shape, dtype=dtype))
+    return nn.Parameter(torch.randn(shape, dtype=dtype))

@@ -128,7 +128,9 @@ def _visibly(module: nn.Module) -> Iterator[None]:
 
 
 def _resolve(named: list[Named], tracer: Tracer) -> dict[str, Fan]:
-    firsts = {id(each.parameter): each for each in reversed(named)}
+    firsts: dict[int, Named] = {}
+    for each in named:
+        firsts.setdefault(id(each.parameter), each)
     tables = {id(each.parameter): each.table for each in named if each.table}
     uses = {key: _foremost(tracer.uses[key]) for key in firsts if key in tracer.uses}
     _refuse_scaled([(firsts[key], use) for key in uses for use in uses[key]])

@@ -85,8 +85,8 @@ class Snapshot:
             self._attributes.append((state, dict(state), inner))
             parts += contents(state, seen)
         tensors = [part for part in parts if isinstance(part, Tensor)]
+        tensors += [each.grad for each in tensors if each.is_leaf and each.grad is not None]
         self._tensors = [_Tensor(tensor) for tensor in tensors]
-        tensors += [each.grad for each in self._tensors if each.grad is not None]
         self._outside = {memory_of(tensor): tensor for tensor in tensors}
         self._copies: dict[int | None, tuple[UntypedStorage, UntypedStorage]] = {}
         generators = [part for part in parts if isinstance(part, Generator)]
