@@ -57,6 +57,7 @@ EXAMPLES = {
     errors.UnfitTensor: ("a.weight", (3, 4), "has 2 axes", "5 axes"),
     errors.UnscalableValues: ("a.weight", 0.001, "torch.float16", True),
     errors.Undecided: ("alae", "form", ["explicit", "implicit"]),
+    errors.AlreadyScaled: ("'0.weight' (EqualLinear)", 0.125, 3),
     errors.WrongForm: ("plain", "basicsr"),
     errors.NoConstants: (["a.weight_orig"],),
     errors.OutsidePrefix: ("decoder.", ["encoder.weight"]),
@@ -68,6 +69,7 @@ EXAMPLES = {
     errors.NoSuchEntry: ("g", {"g_ema": 3}),
     errors.NothingToFollow: ("Sequential", "Adam"),
     errors.NothingMeasured: (12,),
+    errors.AlreadyScaled: ("'0.weight' (EqualLinear)", 0.125, 3),
     errors.WrongForm: ("plain", "pggan"),
     errors.NoConstants: (["0.weight_orig"],),
     errors.OutsidePrefix: ("decoder.", ["encoder.weight"]),
@@ -114,7 +116,9 @@ def test_there_is_an_example_of_each():
         if issubclass(kind, errors.EqualizedLRError) and kind is not errors.EqualizedLRError
     }
     assert classes == set(EXAMPLES)
-    assert {kind.__name__ for kind in classes} | {"EqualizedLRError"} == set(errors.__all__)
+    warnings = {"LeftAlone", "UnclearFan"}
+    names = {kind.__name__ for kind in classes} | {"EqualizedLRError"} | warnings
+    assert names == set(errors.__all__)
 
 
 @each_error

@@ -59,6 +59,11 @@ from equalized_lr.errors.models import (
     UnsupportedWeight,
     WrongGenerator,
 )
+from equalized_lr.errors.observing import (
+    AlreadyScaled,
+    LeftAlone,
+    UnclearFan,
+)
 from equalized_lr.errors.optimizers import (
     MixedPhases,
     NoConstantTranslation,
@@ -70,16 +75,17 @@ from equalized_lr.errors.optimizers import (
 )
 
 __all__ = [
-    "AlreadyEqualized", "AmbiguousState", "ConflictingTie", "DistributedWrapper", "EmptyWeight",
-    "EqualizedLRError", "FixedClass", "ForeignState", "HookLost", "InvalidArgument",
-    "LazyWeight", "MissingPackage", "MixedPhases", "NameTaken", "NoConstantTranslation",
-    "NoConstants", "NoSuchEntry", "NotAModule", "NotAStateDict", "NotAssignable",
-    "NotConvertible", "NotCopyable", "NotEqualized", "NotRebuilt", "NotTrained",
-    "NothingMeasured", "NothingToEqualize", "NothingToFollow", "OffloadedWeight", "OtherScale",
-    "OutsidePrefix", "OwnedWeight", "ParallelizeFirst", "Renormalized", "SchedulerAttached",
-    "ShardedWeight", "SharedMemory", "StaleWrite", "TiedAssignment", "TiedElsewhere",
-    "TiedToEqualized", "Undecided", "UnfitTensor", "UnknownFact", "UnknownFamily", "UnknownFan",
-    "UnknownKeys", "UnknownOptimizer", "UnknownParameter", "UnknownState", "UnknownVersion",
-    "UnreadableFile", "UnsafeFile", "Unscalable", "UnscalableValues", "UnsupportedWeight",
-    "UnwritableFile", "WrappedOnTop", "WrongForm", "WrongGenerator",
+    "AlreadyEqualized", "AlreadyScaled", "AmbiguousState", "ConflictingTie",
+    "DistributedWrapper", "EmptyWeight", "EqualizedLRError", "FixedClass", "ForeignState",
+    "HookLost", "InvalidArgument", "LazyWeight", "LeftAlone", "MissingPackage", "MixedPhases",
+    "NameTaken", "NoConstantTranslation", "NoConstants", "NoSuchEntry", "NotAModule",
+    "NotAStateDict", "NotAssignable", "NotConvertible", "NotCopyable", "NotEqualized",
+    "NotRebuilt", "NotTrained", "NothingMeasured", "NothingToEqualize", "NothingToFollow",
+    "OffloadedWeight", "OtherScale", "OutsidePrefix", "OwnedWeight", "ParallelizeFirst",
+    "Renormalized", "SchedulerAttached", "ShardedWeight", "SharedMemory", "StaleWrite",
+    "TiedAssignment", "TiedElsewhere", "TiedToEqualized", "UnclearFan", "Undecided",
+    "UnfitTensor", "UnknownFact", "UnknownFamily", "UnknownFan", "UnknownKeys",
+    "UnknownOptimizer", "UnknownParameter", "UnknownState", "UnknownVersion", "UnreadableFile",
+    "UnsafeFile", "Unscalable", "UnscalableValues", "UnsupportedWeight", "UnwritableFile",
+    "WrappedOnTop", "WrongForm", "WrongGenerator",
 ]  # fmt: skip

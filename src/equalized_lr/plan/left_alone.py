@@ -14,10 +14,6 @@ from equalized_lr.plan.slots import Slot
 SHOWN = 5
 
 
-class LeftAlone(UserWarning):
-    """A whole-model call left weights alone, since it does not know how they are used."""
-
-
 def is_unknown(slot: Slot) -> bool:
     """Whether a parameter may be a weight, in a layer that neither the table nor torch explains."""
     tensor = slot.find()

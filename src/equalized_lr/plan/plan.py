@@ -12,6 +12,7 @@ from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import (
     AlreadyEqualized,
     InvalidArgument,
+    LeftAlone,
     NotEqualized,
     NothingToEqualize,
     UnknownFan,
@@ -25,7 +26,7 @@ from equalized_lr.plan.checks import (
     refuse_wrapper,
 )
 from equalized_lr.plan.fan import Fan
-from equalized_lr.plan.left_alone import LeftAlone, left_alone
+from equalized_lr.plan.left_alone import left_alone
 from equalized_lr.plan.rule import Rule
 from equalized_lr.plan.sharing import Share, merge, with_all_places
 from equalized_lr.plan.slots import Fans, Slot, bias_of, slots_of
