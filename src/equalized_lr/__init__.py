@@ -11,7 +11,7 @@ from equalized_lr.layer.caching import cached
 from equalized_lr.layer.hook import EqualizedLR
 from equalized_lr.layer.plain import plain_state_dict
 from equalized_lr.plan.fan import Fan, fans
-from equalized_lr.plan.scales import he_scales
+from equalized_lr.plan.scales import he_scales, translate_lr
 from equalized_lr.watch.describe import describe
 from equalized_lr.watch.learning_speed import LearningSpeed
 
@@ -30,4 +30,5 @@ __all__ = [
     "is_equalized",
     "plain_state_dict",
     "remove_equalized_lr",
+    "translate_lr",
 ]

@@ -29,9 +29,9 @@ from equalized_lr.plan.plan import (
     plan_parameter,
     refuse_empty,
 )
-from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Rule
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
 from equalized_lr.plan.sharing import Slot, refuse_outside_holders
-from equalized_lr.plan.values import bake, draw, keep, refuse_values
+from equalized_lr.plan.values import Init, bake, draw, keep, refuse_values
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -41,9 +41,9 @@ def equalize_lr(
     name: str | None = None,
     *,
     gain: Gain = SQRT2,
-    mode: str = "fan_in",
+    mode: Mode = "fan_in",
     lr_mul: LrMul = 1.0,
-    init: str = "normal",
+    init: Init = "normal",
     fan: SupportsFloat | None = None,
     where: Where | None = None,
     generator: torch.Generator | None = None,
@@ -72,8 +72,9 @@ def equalize_lr(
     Args:
         module: the layer or model. It is changed in place and returned.
         name: one parameter of `module` itself, of any shape; `None` for all weights in the tree.
-        gain: what makes up for the nonlinearity after the layer: a number, or a name that
-            `torch.nn.init.calculate_gain` knows. sqrt(2) is ReLU's.
+        gain: what makes up for the nonlinearity after the layer: a number, a name that
+            `torch.nn.init.calculate_gain` knows, or the nonlinearity itself, a function or module:
+            1 / sqrt(E f(z)^2) for z ~ N(0, 1). sqrt(2) is ReLU's.
         mode: "fan_in" keeps the variance of responses, "fan_out" that of gradients.
         lr_mul: StyleGAN's learning rate multiplier. w is then drawn from N(0, 1 / lr_mul**2) and c
             contains lr_mul; the layer's bias is stored as `bias_orig`, with c = lr_mul. A function

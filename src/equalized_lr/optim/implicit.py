@@ -16,20 +16,21 @@ from equalized_lr.optim.table import row_of
 from equalized_lr.plan.checks import refuse_non_module, refuse_unscalable
 from equalized_lr.plan.memory import refuse_unwritable
 from equalized_lr.plan.plan import Where, plan_model, refuse_empty
-from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Rule
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
 from equalized_lr.plan.values import draw, refuse_values
 
 M = TypeVar("M", bound=nn.Module)
+AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
 
 
 def implicit(
-    optimizer_class: type[Optimizer],
+    optimizer_class: type[AnyOptimizer],
     module: nn.Module,
     *,
     scales: Mapping[str, float] | None = None,
     params: Iterable[Any] | None = None,
     **hyperparameters: Any,
-) -> Optimizer:
+) -> AnyOptimizer:
     """An optimizer of plain weights that goes the way of the explicit form, at no cost.
 
     It is an ordinary `optimizer_class`. Its hyper-parameters are those that you would give it in
@@ -65,7 +66,9 @@ def implicit(
     made: Any = optimizer_class
     if row.by_scale:
         own = {"scales": scales, "params": params, **hyperparameters}
-        optimizer: Optimizer = made(param_groups(optimizer_class, module, **own), **hyperparameters)
+        optimizer: AnyOptimizer = made(
+            param_groups(optimizer_class, module, **own), **hyperparameters
+        )
         return optimizer
     optimizer = made(named_groups(module, params), **hyperparameters)
     for group in optimizer.param_groups:
@@ -82,7 +85,7 @@ def init_(
     module: M,
     *,
     gain: Gain = SQRT2,
-    mode: str = "fan_in",
+    mode: Mode = "fan_in",
     lr_mul: LrMul = 1.0,
     where: Where | None = None,
     generator: torch.Generator | None = None,

@@ -1,13 +1,19 @@
-"""`he_scales`: the constants of a whole model, by name."""
+"""The constants of a whole model, by name, and what they make of a learning rate."""
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections.abc import Mapping
+from typing import SupportsFloat
+
 from torch import nn
 
-from equalized_lr.layer.hook import plain_names, scales_of
+from equalized_lr.errors import InvalidArgument, NothingToEqualize
+from equalized_lr.layer.hook import plain_names, plain_parameters, scales_of
 from equalized_lr.plan.checks import refuse_non_module
-from equalized_lr.plan.plan import Where, plan_model
-from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Rule
+from equalized_lr.plan.plan import Where, bias_of, plan_model
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule, positive
 from equalized_lr.plan.sharing import Slot
 
 
@@ -15,7 +21,7 @@ def he_scales(
     module: nn.Module,
     *,
     gain: Gain = SQRT2,
-    mode: str = "fan_in",
+    mode: Mode = "fan_in",
     lr_mul: LrMul = 1.0,
     where: Where | None = None,
 ) -> dict[str, float]:
@@ -52,3 +58,49 @@ def he_scales(
             scales[slot.qualified_name] = scales_of(slot.module)[slot.name]
     names = [slot.qualified_name for slot in slots]
     return {name: scales[name] for name in names if name in scales}
+
+
+def translate_lr(
+    module: nn.Module, lr: SupportsFloat, *, scales: Mapping[str, float] | None = None
+) -> float:
+    """The rate at which the equalized model learns as fast as the plain one does at `lr`.
+
+    In the equalized form the learning rate is the relative step: under Adam, lr = 0.01 changes each
+    weight by about one percent of its size in a step. A plain weight of size c changes by lr / c
+    instead; the result is lr over the geometric mean of c, in which each weight counts once.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(200, 50), nn.ReLU(), nn.Linear(50, 2))
+        >>> he_scales(model)
+        {'0.weight': 0.1, '2.weight': 0.2}
+        >>> f"{translate_lr(model, 1e-3):.4f}"  # 1e-3 / sqrt(0.1 * 0.2)
+        '0.0071'
+
+    Args:
+        module: plain, equalized or mixed.
+        lr: a rate that suits the plain model.
+        scales: as in `implicit`: plain qualified names and their c; `he_scales(module)` if left
+            out. Biases in it do not count.
+
+    Raises:
+        NothingToEqualize: no weight has a scale.
+        InvalidArgument: `lr` is not positive and finite, or `scales` does not fit the module.
+    """
+    refuse_non_module(module)
+    rate = positive("lr", lr)
+    scales = he_scales(module) if scales is None else scales
+    unknown = dict(scales)
+    logarithms = {}  # by Parameter, so that a tied weight counts once
+    for path, layer in module.named_modules(remove_duplicate=False):
+        parameters = dict(plain_parameters(layer))
+        biases = {bias_of(layer, name) for name in parameters}
+        for name, parameter in parameters.items():
+            full = f"{path}.{name}" if path else name
+            if unknown.pop(full, None) is not None and name not in biases:
+                logarithms[parameter] = math.log(positive(f"scales[{full!r}]", scales[full]))
+    if unknown:
+        name = next(iter(unknown))
+        raise InvalidArgument("scales", name, "plain names of the module's parameters")
+    if not logarithms:
+        raise NothingToEqualize(type(module).__name__, 0)
+    return rate / math.exp(statistics.fmean(logarithms.values()))

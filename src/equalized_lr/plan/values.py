@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -10,11 +12,13 @@ from equalized_lr.plan.checks import EMBEDDINGS, largest, refuse_overflow
 from equalized_lr.plan.plan import Plan, Share
 from equalized_lr.tensors import distribute_like, is_dtensor
 
+Init = Literal["normal", "keep"]
+
 # No draw from N(0, 1) is larger in float64 (Box-Muller with 53 bits ends at 8.6).
 LARGEST_NORMAL = 9.0
 
 
-def refuse_values(plan: Plan, init: str, generator: torch.Generator | None) -> None:
+def refuse_values(plan: Plan, init: Init, generator: torch.Generator | None) -> None:
     """Raises if the values that `init` asks for cannot be had."""
     if init not in ("normal", "keep"):
         raise InvalidArgument("init", init, "'normal' or 'keep'")
