@@ -97,10 +97,10 @@ def translate_lr(
         for name, parameter in parameters.items():
             full = f"{path}.{name}" if path else name
             if unknown.pop(full, None) is not None and name not in biases:
-                logarithms[parameter] = math.log(positive(f"scales[{full!r}]", scales[full]))
+                logarithms[parameter] = math.log2(positive(f"scales[{full!r}]", scales[full]))
     if unknown:
         name = next(iter(unknown))
         raise InvalidArgument("scales", name, "plain names of the module's parameters")
     if not logarithms:
         raise NothingToEqualize(type(module).__name__, 0)
-    return rate / math.exp(statistics.fmean(logarithms.values()))
+    return rate / math.exp2(statistics.fmean(logarithms.values()))
