@@ -45,7 +45,7 @@ def test_smooth_functions(function):
 
 
 def test_unit_responses_stay_unit_responses():
-    """A layer with this gain that reads f of them gives such responses; with sqrt(2) it does not."""
+    """A layer with this gain that reads f of them gives such ones; with sqrt(2) it does not."""
     z = torch.randn(2000, 400, dtype=torch.float64)
     for gain, kept in ((F.gelu, True), (math.sqrt(2), False)):
         layer = equalize_lr(nn.Linear(400, 4000, dtype=torch.float64), gain=gain)
