@@ -13,8 +13,8 @@ from equalized_lr.layer.hook import EqualizedLR
 from equalized_lr.layer.state_dict import plain_state_dict
 from equalized_lr.plan.fan import Fan, fans
 from equalized_lr.plan.observe import observe
-from equalized_lr.plan.scales import he_scales
-from equalized_lr.watch.describe import describe
+from equalized_lr.plan.scales import he_scales, translate_lr
+from equalized_lr.watch.description import describe
 from equalized_lr.watch.learning_speed import LearningSpeed
 
 __version__ = "0.1.0"
@@ -34,4 +34,5 @@ __all__ = [
     "observe",
     "plain_state_dict",
     "remove_equalized_lr",
+    "translate_lr",
 ]

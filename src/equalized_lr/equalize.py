@@ -66,8 +66,9 @@ def equalize_lr(
     Args:
         module: the layer or model. It is changed in place and returned.
         name: one parameter of `module` itself, of any shape; `None` for all weights in the tree.
-        gain: what makes up for the nonlinearity after the layer: a number, or a name that
-            `torch.nn.init.calculate_gain` knows. sqrt(2) is ReLU's.
+        gain: what makes up for the nonlinearity after the layer: a number, a name that
+            `torch.nn.init.calculate_gain` knows, or the nonlinearity itself, a function or module:
+            1 / sqrt(E f(z)^2) for z ~ N(0, 1). sqrt(2) is ReLU's.
         mode: "fan_in" keeps the variance of responses, "fan_out" that of gradients.
         lr_mul: StyleGAN's learning rate multiplier. w is then drawn from N(0, 1 / lr_mul**2) and c
             contains lr_mul; the layer's bias is stored as `bias_orig`, with c = lr_mul. A function

@@ -20,16 +20,17 @@ from equalized_lr.plan.sharing import refuse_unwritable
 from equalized_lr.plan.slots import Fans
 
 M = TypeVar("M", bound=nn.Module)
+AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
 
 
 def implicit(
-    optimizer_class: type[Optimizer],
+    optimizer_class: type[AnyOptimizer],
     module: nn.Module,
     *,
     scales: Mapping[str, float] | None = None,
     params: Iterable[Any] | None = None,
     **hyperparameters: Any,
-) -> Optimizer:
+) -> AnyOptimizer:
     """An optimizer of plain weights that goes the way of the explicit form, at no cost.
 
     It is an ordinary `optimizer_class`. Its hyper-parameters are those that you would give it in
@@ -65,7 +66,9 @@ def implicit(
     made: Any = optimizer_class
     if row.by_scale:
         own = {"scales": scales, "params": params, **hyperparameters}
-        optimizer: Optimizer = made(param_groups(optimizer_class, module, **own), **hyperparameters)
+        optimizer: AnyOptimizer = made(
+            param_groups(optimizer_class, module, **own), **hyperparameters
+        )
         return optimizer
     optimizer = made(named_groups(module, params), **hyperparameters)
     for group in optimizer.param_groups:

@@ -28,8 +28,8 @@ def is_look_up(module: nn.Module) -> TypeGuard[nn.Embedding | nn.EmbeddingBag]:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a layer is a norm, whose parameters are gains."""
-    return type(module).__name__.endswith(("Norm", "Norm1d", "Norm2d", "Norm3d"))
+    """Whether a layer is a norm, by its name, so that its parameters are gains."""
+    return "norm" in type(module).__name__.lower()
 
 
 def _is_torchs(module: nn.Module) -> bool:
