@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from equalized_lr.errors import FixedClass, InvalidArgument, NotEqualized
+from equalized_lr.handover.handover import Optimizers, plan_handovers
 from equalized_lr.layer.hook import scales_of
 from equalized_lr.layer.subclass import attach, detach, refuse_if_wrapped_on_top
-from equalized_lr.optim.handover import Optimizers, plan_handovers
 from equalized_lr.plan.checks import (
     refuse_non_module,
     refuse_offloaded,

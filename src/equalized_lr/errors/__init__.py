@@ -34,12 +34,12 @@ from equalized_lr.errors.layers import (
     WrappedOnTop,
 )
 from equalized_lr.errors.optimizers import (
-    MixedPhases,
     NoConstantTranslation,
     NotCopyable,
     NotTrained,
     SchedulerAttached,
     UnknownOptimizer,
+    UnknownScale,
     UnknownState,
 )
 from equalized_lr.errors.speeds import NothingMeasured, NothingToFollow
@@ -81,7 +81,6 @@ __all__ = [
     "InvalidArgument",
     "LazyWeight",
     "MissingPackage",
-    "MixedPhases",
     "NameTaken",
     "NoConstantTranslation",
     "NoSuchEntry",
@@ -113,6 +112,7 @@ __all__ = [
     "UnknownKeys",
     "UnknownOptimizer",
     "UnknownParameter",
+    "UnknownScale",
     "UnknownState",
     "UnknownVersion",
     "UnreadableFile",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from equalized_lr.errors.base import EqualizedLRError
 
 
@@ -54,20 +52,22 @@ class SchedulerAttached(EqualizedLRError, RuntimeError):
 
     def __init__(self, kind: str) -> None:
         super().__init__(
-            f"a {kind} is attached to the optimizer, and would go on with its rates for other "
-            "groups. Keep n = scheduler.last_epoch and delete it; change the form; then make a new "
-            "one with last_epoch=n - 1, for which the groups have their 'initial_lr'."
+            f"the groups of this {kind} have an 'initial_lr', so a scheduler has been attached, "
+            "and would go on with its rates for other groups. Either let "
+            "ScaledSteps(optimizer, module, scales={}) run it first: then its groups stay as they "
+            "are. Or go back to the schedule's beginning, group['lr'] = group.pop('initial_lr'), "
+            "change the form, make a new scheduler and step it as often as the old one."
         )
 
 
-class MixedPhases(EqualizedLRError, RuntimeError):
-    """A group of RAdam has parameters before and after their rectification."""
+class UnknownScale(EqualizedLRError, RuntimeError):
+    """Parameters have joined a translated optimizer, and nobody has said their c."""
 
-    def __init__(self, steps: Sequence[int]) -> None:
+    def __init__(self, kind: str) -> None:
         super().__init__(
-            f"parameters of one group of RAdam are at steps {', '.join(map(str, steps))}, some of "
-            "which are rectified and some not: no one rate is exact for them. Put parameters that "
-            "start to train later into a group of their own, or use ScaledSteps."
+            f"parameters have joined this {kind} whose c it does not know, so that it would train "
+            "them untranslated. Call equalized_lr.optim.add_parameters(optimizer, module, ...), "
+            "or give the new group 'equalized_scale': 1.0 if its numbers are right as they are."
         )
 
 
