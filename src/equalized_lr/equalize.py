@@ -9,10 +9,10 @@ from torch import nn
 
 from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import FixedClass, InvalidArgument
+from equalized_lr.handover.handover import Optimizers, plan_handovers
 from equalized_lr.layer.hook import scales_of
 from equalized_lr.layer.subclass import attach, detach
 from equalized_lr.layer.values import draw_normal, rescale
-from equalized_lr.optim.handover import Optimizers, plan_handovers
 from equalized_lr.plan.checks import (
     refuse_attachment,
     refuse_division,

@@ -38,17 +38,18 @@ class NotTrained(EqualizedLRError, ValueError):
 class SchedulerAttached(EqualizedLRError, RuntimeError):
     """A scheduler would set the rates of groups that are to be translated."""
 
-    text = """{scheduler:a} is attached to the optimizer, and would go on with the rates of the old
-    groups. Keep n = scheduler.last_epoch and delete the scheduler; change the form; then make a new
-    one with last_epoch=n - 1, for which the groups have their 'initial_lr'."""
+    text = """the groups of this {kind} have an 'initial_lr', so a scheduler has been attached, and
+    would go on with its rates for other groups. Call ScaledSteps(optimizer, module, scales={{}})
+    first, which leaves the groups as they are; or go back to the schedule's beginning,
+    group['lr'] = group.pop('initial_lr'), change the form, and step a new scheduler as often."""
 
 
-class MixedPhases(EqualizedLRError, RuntimeError):
-    """A group of RAdam has parameters before and after their rectification."""
+class UnknownScale(EqualizedLRError, RuntimeError):
+    """Parameters have joined a translated optimizer, and nobody has said their c."""
 
-    text = """parameters of one group of RAdam are at steps {steps}: some of them are rectified and
-    some are not, so no single rate is exact. Put parameters that start to train later into a group
-    of their own, or use ScaledSteps."""
+    text = """parameters have joined this {kind} whose c it does not know, so that it would train
+    them untranslated. Call equalized_lr.optim.add_parameters(optimizer, module, ...), or give the
+    new group 'equalized_scale': 1.0 if its numbers are right as they are."""
 
 
 class NotCopyable(EqualizedLRError, RuntimeError):

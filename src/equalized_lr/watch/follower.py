@@ -12,8 +12,9 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from equalized_lr.handover.groups import scale_of
+from equalized_lr.handover.stepping import not_compiled
 from equalized_lr.layer.hook import scales_of
-from equalized_lr.optim.stepping import not_compiled
 from equalized_lr.plan.slots import slots_of
 from equalized_lr.tensors import is_dtensor
 
@@ -152,7 +153,7 @@ class Follower:
     def _find_weights(self) -> None:
         self._groups = len(self._optimizer.param_groups)
         constants = {
-            parameter: group.get("scale", 1.0)
+            parameter: scale_of(group)
             for group in self._optimizer.param_groups
             for parameter in group["params"]
         }

@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 import torch
 from torch import nn, optim
-from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
+from torch.optim import lr_scheduler
 
 from equalized_lr import equalize_lr, errors, is_equalized, remove_equalized_lr
-from equalized_lr.optim import ScaledSteps, implicit
+from equalized_lr.optim import ScaledSteps, explicit_rates, implicit
 from tests.support.assertions import Snapshot
 from tests.support.trajectories import distance
 
@@ -46,13 +46,13 @@ def test_there_and_back_gives_the_groups_of_before():
     stepped(net, optimizer)
     remove_equalized_lr(net, optimizer=optimizer)
     first, biases, second = optimizer.param_groups
-    assert first["scale"] == 2**0.5 / 12**0.5
-    assert first["lr"] == 0.01 * first["scale"]
+    assert first["equalized_scale"] == 2**0.5 / 12**0.5
+    assert first["lr"] == 0.01 * first["equalized_scale"]
     assert biases["lr"] == 0.01
     assert second["eps"] == 1e-8 / 0.5
     equalize_lr(net, init="keep", optimizer=optimizer)
     for group in optimizer.param_groups:
-        assert group.get("scale", 1.0) == 1.0
+        assert group.get("equalized_scale", 1.0) == 1.0
         assert group["lr"] == pytest.approx(0.01, rel=1e-15)
 
 
@@ -93,7 +93,7 @@ def test_settings_of_groups_frozen_weights_and_other_modules():
         (0.1, 0.9, 1),
     ]
     assert optimizer.param_groups[1]["params"][0] is other.weight
-    assert "scale" not in optimizer.param_groups[1]
+    assert "equalized_scale" not in optimizer.param_groups[1]
 
 
 def test_several_optimizers():
@@ -127,16 +127,6 @@ def test_state_that_is_empty():
     optimizer.state[net[0].weight_orig]["momentum_buffer"] = 3.0
     with pytest.raises(errors.UnknownState, match="momentum_buffer"):
         remove_equalized_lr(net, optimizer=optimizer)
-
-
-def test_a_plateau_is_a_scheduler():
-    """ReduceLROnPlateau leaves no mark on the optimizer, and is found all the same."""
-    net = equalize_lr(mlp())
-    optimizer = optim.SGD(net.parameters(), lr=1.0)
-    schedule = ReduceLROnPlateau(optimizer)
-    with pytest.raises(errors.SchedulerAttached, match="Plateau"):
-        remove_equalized_lr(net, optimizer=optimizer)
-    assert schedule.optimizer is optimizer
 
 
 def refusals():
@@ -180,30 +170,143 @@ def test_drawing_anew_with_an_optimizer_is_refused():
     assert not is_equalized(net[0])
 
 
-def test_a_scheduler_is_refused_while_it_lives():
-    """Its rates are for other groups; after it, a new one goes on from 'initial_lr'."""
+SCHEDULES = {
+    "ExponentialLR": lambda o: lr_scheduler.ExponentialLR(o, 0.5),
+    "StepLR": lambda o: lr_scheduler.StepLR(o, 2, 0.5),
+    "MultiStepLR": lambda o: lr_scheduler.MultiStepLR(o, [2, 3, 5], 0.5),
+    "LambdaLR": lambda o: lr_scheduler.LambdaLR(o, lambda n: 1 / (1 + n)),
+    "CosineAnnealingLR": lambda o: lr_scheduler.CosineAnnealingLR(o, 5, eta_min=0.01),
+    "CyclicLR": lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 2, cycle_momentum=False),
+    "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=9, cycle_momentum=False),
+}
+
+
+def scheduled(make, change):
+    """Six steps under a schedule; after the first `at` of them, `change` may exchange it."""
     net = equalize_lr(mlp())
-    twin = copy.deepcopy(net)
-    optimizer, theirs = optim.Adam(net.parameters(), lr=0.1), optim.Adam(twin.parameters(), lr=0.1)
-    schedule, expected = ExponentialLR(optimizer, 0.5), ExponentialLR(theirs, 0.5)
-    for _ in range(2):
-        stepped(net, optimizer, 1), schedule.step()
-        stepped(twin, theirs, 1), expected.step()
-    before = Snapshot(net)
-    with pytest.raises(errors.SchedulerAttached, match="ExponentialLR"):
+    optimizer = optim.Adam(net.parameters(), lr=0.1)
+    schedule = make(optimizer)
+    for step in range(6):
+        if step == 2:
+            schedule = change(net, optimizer, schedule)
+        stepped(net, optimizer, 1)
+        with explicit_rates(optimizer):
+            schedule.step()
+    rates = [g["lr"] / g.get("equalized_scale", 1.0) for g in optimizer.param_groups]
+    return net, rates
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_scheduler_is_refused_and_a_new_one_goes_on(name):
+    """The recipe of the error is right for every schedule, also where it stands at a milestone."""
+    make = SCHEDULES[name]
+
+    def change(net, optimizer, schedule):
+        before, rates = Snapshot(net), seen(optimizer)
+        with pytest.raises(errors.SchedulerAttached, match="group.pop"):
+            remove_equalized_lr(net, optimizer=optimizer)
+        before.assert_unchanged()
+        assert seen(optimizer) == rates
+        for group in optimizer.param_groups:
+            group["lr"] = group.pop("initial_lr")
         remove_equalized_lr(net, optimizer=optimizer)
-    before.assert_unchanged()
-    epoch = schedule.last_epoch
-    del schedule
-    remove_equalized_lr(net, optimizer=optimizer)
-    schedule = ExponentialLR(optimizer, 0.5, last_epoch=epoch - 1)
-    stepped(net, optimizer, 1), schedule.step()
-    stepped(twin, theirs, 1), expected.step()
-    scales = [group["scale"] for group in optimizer.param_groups if "scale" in group]
-    rates = [group["lr"] / group.get("scale", 1.0) for group in optimizer.param_groups]
-    assert len(scales) == 2
-    assert rates == pytest.approx([theirs.param_groups[0]["lr"]] * 3)
-    assert distance(net, twin) < 1e-13
+        with explicit_rates(optimizer):
+            again = make(optimizer)
+            for _ in range(schedule.last_epoch):
+                again.step()
+        return again
+
+    expected, (rate,) = scheduled(make, lambda net, optimizer, schedule: schedule)
+    net, rates = scheduled(make, change)
+    assert rates == pytest.approx([rate] * 3, rel=1e-13)
+    assert distance(net, expected) < 1e-13
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_under_scaled_steps_a_scheduler_stays(name):
+    """Its groups stay as they are, so the scheduler that there is goes on."""
+
+    def change(net, optimizer, schedule):
+        ScaledSteps(optimizer, net, scales={})
+        remove_equalized_lr(net, optimizer=optimizer)
+        return schedule
+
+    expected, rates = scheduled(SCHEDULES[name], lambda net, optimizer, schedule: schedule)
+    net, ours = scheduled(SCHEDULES[name], change)
+    assert ours == rates
+    assert distance(net, expected) < 1e-13
+
+
+def test_last_epoch_is_wrong_at_a_milestone():
+    """Negative control: what torch offers multiplies once more."""
+    optimizer = optim.SGD(mlp().parameters(), lr=0.1)
+    schedule = lr_scheduler.StepLR(optimizer, 2, 0.5)
+    for _ in range(2):
+        optimizer.step(), schedule.step()
+    assert optimizer.param_groups[0]["lr"] == 0.05
+    lr_scheduler.StepLR(optimizer, 2, 0.5, last_epoch=1)
+    assert optimizer.param_groups[0]["lr"] == 0.025
+
+
+class Wrapper(optim.Optimizer):
+    """Wraps an optimizer and shares its groups, as accelerate and Fabric do."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    param_groups = property(lambda self: self.optimizer.param_groups)
+
+    def step(self, closure=None):
+        return self.optimizer.step(closure)
+
+
+class AbsoluteRates:
+    """A scheduler of nobody's kind, as timm's: it marks the groups and sets absolute rates."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+
+@pytest.mark.parametrize(
+    "attach",
+    [lambda o: lr_scheduler.StepLR(Wrapper(o), 2), AbsoluteRates],
+    ids=["through a wrapper", "of another package"],
+)
+def test_schedulers_are_known_by_their_mark(attach):
+    """Whatever it goes through, and whoever made it, it leaves 'initial_lr' in the groups."""
+    net = equalize_lr(mlp())
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    attach(optimizer)
+    with pytest.raises(errors.SchedulerAttached):
+        remove_equalized_lr(net, optimizer=optimizer)
+    assert is_equalized(net[0])
+
+
+def test_a_plateau_goes_on():
+    """It leaves no mark and needs none: it multiplies what it finds, in `explicit_rates`."""
+
+    def plateaus(optimizer):
+        return lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0, min_lr=0.02)
+
+    runs = []
+    for changes in (False, True):
+        net = equalize_lr(mlp())
+        optimizer = optim.Adam(net.parameters(), lr=0.1)
+        schedule = plateaus(optimizer)
+        for step in range(5):
+            if changes and step == 2:
+                remove_equalized_lr(net, optimizer=optimizer)
+            stepped(net, optimizer, 1)
+            with explicit_rates(optimizer):
+                schedule.step(1.0)
+        runs.append((net, optimizer))
+    (expected, theirs), (net, ours) = runs
+    rates = [g["lr"] / g.get("equalized_scale", 1.0) for g in ours.param_groups]
+    assert theirs.param_groups[0]["lr"] == 0.02
+    assert rates == pytest.approx([0.02] * 3, rel=1e-13)
+    assert distance(net, expected) < 1e-13
 
 
 def test_state_that_would_overflow_is_refused():
@@ -224,12 +327,12 @@ def test_under_scaled_steps_nothing_is_translated():
     net = equalize_lr(mlp())
     optimizer = type("Changed", (optim.Adam,), {})(net.parameters())
     steps = ScaledSteps(optimizer, net)
-    assert not steps.constants
+    assert not steps.scales
     remove_equalized_lr(net, optimizer=optimizer)
-    assert sorted(steps.constants.values()) == pytest.approx([(2 / 12) ** 0.5, 0.5])
+    assert sorted(steps.scales.values()) == pytest.approx([(2 / 12) ** 0.5, 0.5])
     stepped(net, optimizer)
     equalize_lr(net, init="keep", optimizer=optimizer)
-    assert not steps.constants
+    assert not steps.scales
     train_before = copy.deepcopy(net.state_dict())
     stepped(net, optimizer)
     assert any(not torch.equal(v, train_before[k]) for k, v in net.state_dict().items())

@@ -1,8 +1,8 @@
-"""Parameter groups by constant: how one group becomes several, and their numbers translated."""
+"""`param_groups`: the groups of a translated optimizer, for those who build it themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,15 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument, NoConstantTranslation
-from equalized_lr.optim.constants import constants_of
-from equalized_lr.optim.table import (
-    Row,
-    row_of,
-    times_power,
-    without_constant_translation,
-)
-
-Group = dict[str, Any]
+from equalized_lr.handover.groups import SCALE, Group, split, translated
+from equalized_lr.handover.powers import powers_of, reason_against_groups
+from equalized_lr.optim.scales import scales_by_parameter
 
 
 def param_groups(
@@ -37,7 +31,7 @@ def param_groups(
     Example:
         >>> net = nn.Sequential(nn.Linear(200, 50), nn.ReLU(), nn.Linear(50, 2))
         >>> groups = param_groups(torch.optim.Adam, net, lr=1e-2)
-        >>> [(group["param_names"], group["scale"], group["lr"]) for group in groups]
+        >>> [(group["param_names"], group["equalized_scale"], group["lr"]) for group in groups]
         [(['0.weight'], 0.1, 0.001), (['0.bias', '2.bias'], 1.0, 0.01), (['2.weight'], 0.2, 0.002)]
         >>> optimizer = torch.optim.Adam(groups)
 
@@ -52,27 +46,38 @@ def param_groups(
 
     Returns:
         One group for each distinct c (of each group of `params`), with the names of its parameters
-        under "param_names" and c under "scale"; equalized weights and others have c = 1.
+        under "param_names" and c under "equalized_scale"; equalized weights and others have c = 1.
 
     Raises:
         UnknownOptimizer: the class is not in the table.
         NoConstantTranslation: groups alone are not exact for this class or these numbers.
         InvalidArgument: `scales` does not fit the module.
     """
-    row, constants = row_of(optimizer_class), constants_of(module, scales)
+    powers = powers_of(optimizer_class)
     defaults = _defaults(optimizer_class, hyperparameters)
-    kept = {*row.powers(defaults), *hyperparameters}
+    kept = {*powers.of_group(defaults), *hyperparameters}
     settings = {key: value for key, value in defaults.items() if key in kept}
-    groups = []
-    for given in named_groups(module, params):
-        for c, piece in split(settings | given, constants):
-            reason = without_constant_translation(optimizer_class, defaults | piece)
+    groups = [settings | group for group in named_groups(module, params)]
+    return translated_groups(optimizer_class, groups, scales_by_parameter(module, scales), defaults)
+
+
+def translated_groups(
+    optimizer_class: type[Optimizer],
+    groups: Iterable[Group],
+    scales: Mapping[Tensor, float],
+    defaults: Group,
+) -> list[Group]:
+    """One group for each distinct c of each group, with its own numbers translated."""
+    powers, pieces = powers_of(optimizer_class), []
+    for group in groups:
+        for c, piece in split(group, scales):
+            reason = reason_against_groups(optimizer_class, defaults | piece)
             if reason and c != 1:
                 raise NoConstantTranslation(optimizer_class.__name__, reason)
-            numbers = {} if row.by_scale else translated(row, defaults | piece, c, 1)
+            numbers = {} if powers.by_scale else translated(powers, defaults | piece, c, 1)
             own = {key: value for key, value in numbers.items() if key in piece}
-            groups.append(piece | own | {"scale": c})
-    return groups
+            pieces.append(piece | own | {SCALE: c})
+    return pieces
 
 
 def _defaults(optimizer_class: type[Optimizer], hyperparameters: Mapping[str, Any]) -> Group:
@@ -99,23 +104,4 @@ def _with_names(params: Any, names: Mapping[Tensor, str]) -> Group:
         "param_names": [
             names.get(parameter, name or "not in the module") for name, parameter in pairs
         ],
-    }
-
-
-def split(group: Group, constants: Mapping[Tensor, float]) -> Iterator[tuple[float, Group]]:
-    """One group for each distinct c, in the order in which they come."""
-    pieces: dict[float, list[int]] = {}
-    for index, parameter in enumerate(group["params"]):
-        pieces.setdefault(constants.get(parameter, 1.0), []).append(index)
-    lists = [key for key in ("params", "param_names") if key in group]
-    for c, indices in pieces.items():
-        yield c, {**group, **{key: [group[key][i] for i in indices] for key in lists}}
-
-
-def translated(row: Row, group: Group, c: float, direction: int) -> Group:
-    """The numbers of a group whose parameters are multiplied by c (1) or divided by it (-1)."""
-    return {
-        key: times_power(group[key], c, powers, direction)
-        for key, powers in row.powers(group).items()
-        if key in group and c != 1
     }

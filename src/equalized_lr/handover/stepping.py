@@ -1,10 +1,11 @@
-"""Code that runs around every step of an optimizer, whatever happens in the step."""
+"""Optimizers as they step: what is inside of a wrapper, and code that runs around each step."""
 
 from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
@@ -12,28 +13,39 @@ from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument, NotCopyable
 
-Step = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def optimizers_of(given: object) -> list[Optimizer]:
+def optimizers_of(argument: object) -> list[Optimizer]:
     """One or several optimizers, as a list.
 
     Raises:
         InvalidArgument: something else was given.
     """
-    optimizers: list[Any] = list(given) if isinstance(given, Sequence) else [given]
+    optimizers: list[Any] = list(argument) if isinstance(argument, Sequence) else [argument]
     for optimizer in optimizers:
         if not isinstance(optimizer, Optimizer):
             raise InvalidArgument("optimizer", optimizer, "a torch.optim.Optimizer, or several")
     return optimizers
 
 
+def and_inner(optimizer: Optimizer) -> Iterator[Optimizer]:
+    """An optimizer and those that it wraps, from the outside in."""
+    chain = [optimizer]
+    for outer in chain:
+        yield outer
+        chain += [v for v in vars(outer).values() if isinstance(v, Optimizer) and v not in chain]
+
+
+def runs_hooks(optimizer: Optimizer) -> bool:
+    """Whether its step calls step hooks: not if a wrapper is an Optimizer by its class only."""
+    hooks = vars(optimizer).get("_optimizer_step_pre_hooks")
+    return isinstance(hooks, OrderedDict) and hasattr(type(optimizer).step, "hooked")
+
+
 def unwrapped(optimizer: Optimizer) -> Optimizer:
     """The optimizer inside of a wrapper that is one by its class only, as accelerate's."""
-    if hasattr(optimizer, "_optimizer_step_pre_hooks"):
-        return optimizer
-    return unwrapped(vars(optimizer)["optimizer"])
+    return next(filter(runs_hooks, and_inner(optimizer)), optimizer)
 
 
 def not_compiled(function: F, *, recursive: bool = True) -> F:
@@ -59,7 +71,7 @@ def around_steps(optimizer: Optimizer, around: Callable[..., Any]) -> None:
         bound = functools.partial(function, self) if function else inner
         return run(bound, *args, **kwargs)
 
-    def run(bound: Step, *args: Any, **kwargs: Any) -> Any:
+    def run(bound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return around(bound, *args, **kwargs)
 
     run = not_compiled(run, recursive=False)  # the step in it may be

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equalized_lr.optim.table import RATES, row_of, times_power
+from equalized_lr.handover.groups import SCALE, scale_of
+from equalized_lr.handover.powers import RATES, powers_of, times_power
 
 
 @contextmanager
@@ -39,8 +40,8 @@ def explicit_rates(optimizer: Optimizer) -> Iterator[None]:
     Raises:
         UnknownOptimizer: the groups are translated, but not for a class of the table.
     """
-    translated = [group for group in optimizer.param_groups if group.get("scale", 1.0) != 1]
-    power = row_of(type(optimizer)).lr if translated else 0
+    translated = [group for group in optimizer.param_groups if scale_of(group) != 1]
+    power = powers_of(type(optimizer)).lr if translated else 0
     before = [{key: _value(group[key]) for key in RATES if key in group} for group in translated]
     for group in translated:
         _rescale(group, power, -1)
@@ -58,7 +59,7 @@ def explicit_rates(optimizer: Optimizer) -> Iterator[None]:
 def _rescale(group: dict[str, Any], power: int, direction: int) -> None:
     for key in RATES:
         if key in group:
-            _put(group, key, times_power(group[key], group["scale"], power, direction))
+            _put(group, key, times_power(group[key], group[SCALE], power, direction))
 
 
 def _put(group: dict[str, Any], key: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""From names to Parameters: which ones an optimizer holds in their effective form, and their c."""
+"""From names to Parameters: which ones an optimizer trains in their effective form, and their c."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from equalized_lr.plan.scales import he_scales
 from equalized_lr.plan.slots import slots_of
 
 
-def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[Tensor, float]:
+def scales_by_parameter(
+    module: nn.Module, scales: Mapping[str, float] | None
+) -> dict[Tensor, float]:
     """c of each plain Parameter that `scales` names, or `he_scales` if it is None.
 
     Equalized weights are stored ones already and are not in the result; a scale that is given for
@@ -20,7 +22,7 @@ def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[
     """
     scales = he_scales(module) if scales is None else scales
     slots = {slot.qualified_name: slot for slot in slots_of(module, every_path=True)}
-    constants: dict[Tensor, tuple[str, float]] = {}
+    plain: dict[Tensor, tuple[str, float]] = {}
     for name, c in scales.items():
         slot = slots.get(name)
         if slot is None:
@@ -32,7 +34,7 @@ def constants_of(module: nn.Module, scales: Mapping[str, float] | None) -> dict[
             if in_force != c:
                 raise InvalidArgument(f"scales[{name!r}]", c, f"the c in force, {in_force!r}")
             continue
-        other = constants.setdefault(slot.parameter, (str(slot), c))
+        other = plain.setdefault(slot.parameter, (str(slot), c))
         if other[1] != c:
             raise ConflictingTie([other, (str(slot), c)])
-    return {parameter: c for parameter, (_, c) in constants.items()}
+    return {parameter: c for parameter, (_, c) in plain.items()}
