@@ -73,6 +73,7 @@ EXAMPLES = {
     errors.WrongForm: ("plain", "pggan"),
     errors.NoConstants: (["0.weight_orig"],),
     errors.OutsidePrefix: ("decoder.", ["encoder.weight"]),
+    errors.LostData: ((4, 3),),
     errors.StaleWrite: ((4, 3),),
     errors.NotRebuilt: ("Linear",),
     errors.OtherScale: ("0.weight_orig", 0.5, 0.25),
