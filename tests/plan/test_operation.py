@@ -2,7 +2,7 @@
 
 import torch
 
-from equalized_lr.plan.operation import has_values, operation, tensors_in
+from equalized_lr.plan.operation import extent, has_values, operation, tensors_in
 
 aten = torch.ops.aten
 
@@ -45,3 +45,11 @@ def test_tensors():
     assert [has_values(a), has_values(b), has_values(torch.ones(1, dtype=torch.cfloat))] == [
         *(True, False, True)
     ]
+
+
+def test_extent():
+    """Elements that stand in several places count once."""
+    assert extent(torch.ones(2, 3)) == extent(torch.ones(2, 1, 3).expand(2, 5, 3)) == 6
+    assert extent(torch.ones(())) == extent(torch.ones(1).expand(4)) == 1
+    assert extent(torch.ones(0, 3)) == 0
+    assert extent(torch.eye(3).to_sparse()) == 9

@@ -160,6 +160,21 @@ def relative_keys(m, x):
     return (x @ m.q) @ (m.t @ m.r).mT
 
 
+def adapted(m, x):
+    """A step of gradient descent on the weight, then the layer with the new one."""
+    loss = m.layer(x).square().sum()
+    (gradient,) = torch.autograd.grad(loss, m.layer.weight, create_graph=True)
+    weights = {"weight": m.layer.weight - 0.1 * gradient}
+    return torch.func.functional_call(m.layer, weights, (x,))
+
+
+def up_sampled(m, x):
+    """PGGAN's: a kernel, spread over four pixels, in a transposed convolution."""
+    w = F.pad(m.w, [1, 1, 1, 1])
+    w = w[:, :, 1:, 1:] + w[:, :, :-1, 1:] + w[:, :, 1:, :-1] + w[:, :, :-1, :-1]
+    return F.conv_transpose2d(x, w, stride=2, padding=1)
+
+
 def lora(m, x):
     return F.linear(x, m.w) + (x @ m.a.T) @ m.b.T * 0.5
 
@@ -243,6 +258,18 @@ CASES = {
     "BatchEnsemble": (lambda m, x: ((x * m.r) @ m.w.T) * m.s,
         {"w": P(*W), "r": P(2, 8), "s": P(2, 5)}, (X,), {"w": (8, 5)}),
     "sums of products": (by_hand, {"w": P(*W), "v": P(6, 5)}, (X,), {"w": (8, 5), "v": (5, 6)}),
+    "an expanded gain": (lambda m, x: (x * m.g.expand(2, 5, 8)) @ x.mT, {"g": P(8)}, (SEQUENCE,),
+        {}),
+    "a gain as large as its input": (lambda m, x: (x * m.g) @ x.mT, {"g": P(1, 5, 8)},
+        (SEQUENCE[:1],), {}),
+    "learned weights from a bank": (lambda m, x: F.linear(x, (m.a.softmax(0) * m.w).sum(0)),
+        {"a": P(3, 1, 1), "w": P(3, 5, 8)}, (X,), {"w": (8, 5)}),
+    "added to a constant": (lambda m, x: F.linear(x, torch.eye(8) + m.w), {"w": P(8, 8)}, (X,),
+        {"w": (8, 8)}),
+    "adapted inside": (adapted, {"layer": nn.Linear(8, 5)}, (X,), {"layer.weight": (8, 5)}),
+    "fused up-sampling": (up_sampled, {"w": P(4, 6, 3, 3)}, (IMAGE,), {"w": (16, 96)}),
+    "circulant": (lambda m, x: x @ m.c[(torch.arange(8)[:, None] - torch.arange(8)) % 8],
+        {"c": P(8)}, (X,), {"c": (8, 8)}),
     "penalty": (penalized, {"w": P(*W)}, (X,), {"w": (8, 5)}),
     "LoRA": (lora, {"w": P(*W), "a": P(2, 8), "b": P(5, 2)}, (X,),
         {"w": (8, 5), "a": (8, 2), "b": (2, 5)}),
@@ -319,6 +346,11 @@ def test_numbers_that_come_from_a_weight_are_no_constants():
     assert seen(module, X) == {"w": (8, 5)}
 
 
+@torch.library.custom_op("equalized_lr_tests::opaque", mutates_args=())
+def opaque(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    return x @ w.T
+
+
 UNCLEAR = {
     "tied autoencoder": (
         lambda m, x: F.linear(F.linear(x, m.w), m.w.T),
@@ -334,6 +366,16 @@ UNCLEAR = {
         lambda m, x: x @ (m.q @ m.p),
         {"q": P(8, 3), "p": P(3, 6)},
         {"q": "'p' (Functional)", "p": "'q' (Functional)"},
+    ),
+    "factors of a kernel": (
+        lambda m, x: F.conv2d(x.view(2, 2, 2, 2), (m.a @ m.b).view(6, 2, 2, 2)),
+        {"a": P(6, 2), "b": P(2, 8)},
+        {"a": "'b' (Functional)", "b": "'a' (Functional)"},
+    ),
+    "a custom operation": (
+        lambda m, x: opaque(x, m.w),
+        {"w": P(*W)},
+        {"w": "'opaque' takes it, which does not show what it contracts"},
     ),
     "merged LoRA": (
         lambda m, x: F.linear(x, m.w + m.b @ m.a),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -80,3 +81,11 @@ def tensors_in(values: Iterable[Any]) -> list[Tensor]:
 def has_values(tensor: Tensor) -> bool:
     """Whether a tensor has values; indices and masks have none."""
     return tensor.is_floating_point() or tensor.is_complex()
+
+
+def extent(tensor: Tensor) -> int:
+    """The number of elements, without those that are the same ones again in a broadcast axis."""
+    if tensor.layout is not torch.strided:
+        return tensor.numel()
+    axes = zip(tensor.shape, tensor.stride(), strict=True)
+    return math.prod(size for size, stride in axes if stride or not size)

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from equalized_lr.plan.contraction import CONTRACTIONS, FUSED, SUMS, Contraction
 from equalized_lr.plan.fan import Fan
-from equalized_lr.plan.operation import Operation, has_values, operation, tensors_in
+from equalized_lr.plan.operation import Operation, extent, has_values, operation, tensors_in
 from equalized_lr.plan.provenance import (
     PRODUCTS,
     UNKNOWN,
@@ -167,7 +167,7 @@ class Tracer(TorchDispatchMode):
         source = self._source(value)
         if source is _PLAIN[Level.CONSTANT] and value.numel() == 1 and not value.is_meta:
             source = Provenance(constant=abs(value.item()))
-        return Operand(value.numel(), source, has_values(value))
+        return Operand(extent(value), source, has_values(value))
 
     def _sum(self, name: str, products: Operand, size: int) -> None:
         """A contraction by hand."""
@@ -189,17 +189,16 @@ class Tracer(TorchDispatchMode):
         return True
 
     def _contract(self, name: str, contraction: Contraction) -> Provenance:
-        left, right = (self._source(side.tensor) for side in contraction.sides)
+        left, right = sides = [self._source(side.tensor) for side in contraction.sides]
         level = max(left.level, right.level)
-        weight = self._weight(left, right) if contraction.weight is None else contraction.weight
-        if weight is not None:
-            source = (left, right)[weight]
-            sight = Sight.KERNEL if source.faint else Sight.CONTRACTION
-            use = Use(name, contraction.sides[weight].fan, 1.0, (level, sight))
-            self._record(source, use)
+        number = self._weight(left, right) if contraction.weight is None else contraction.weight
+        weight = None if number is None else sides[number]
+        if number is not None and weight:
+            sight = Sight.KERNEL if weight.faint else Sight.CONTRACTION
+            self._record(weight, Use(name, contraction.sides[number].fan, 1.0, (level, sight)))
         if contraction.bias and level is Level.INPUT:
-            return Provenance(level)
-        return contracted(left, right)
+            return _PLAIN[level]
+        return contracted(left, right, weight)
 
     def _weight(self, left: Provenance, right: Provenance) -> int | None:
         """Which of two operands is the weight, if one of them is."""
