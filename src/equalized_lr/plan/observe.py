@@ -19,7 +19,7 @@ from equalized_lr.errors import AlreadyScaled, UnclearFan
 from equalized_lr.layer.hook import plain_parameters, scales_of
 from equalized_lr.plan.checks import refuse_non_module
 from equalized_lr.plan.fan import Fan, fans
-from equalized_lr.plan.snapshot import untouched
+from equalized_lr.plan.snapshot import restoration
 from equalized_lr.plan.tracing import Tracer, Use
 
 
@@ -69,19 +69,19 @@ def observe(module: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Fan]:
         module = copy.deepcopy(module)  # which gets its shapes now, and its fans then
         module(*args, **kwargs)
     args, kwargs = tree_map_only(Tensor, _normal, (args, kwargs))
-    with untouched(module, (args, kwargs)) as snapshot:
-        named = list(named_parameters(module))
+    with restoration(module, (args, kwargs)) as snapshot:
+        sites = list(sites_of(module))
         tracer = Tracer(snapshot, (args, kwargs))
-        for each in named:
+        for each in sites:
             tracer.follow(each.parameter, each.table)
         with _visibly(module), tracer:
             output = module(*args, **kwargs)
             if isinstance(output, Generator):
                 deque(output, maxlen=0)  # a generator has not run yet
-    return _resolve(named, tracer)
+    return _resolve(sites, tracer)
 
 
-class Named(NamedTuple):
+class Site(NamedTuple):
     """A parameter under one of its names.
 
     Attributes:
@@ -102,14 +102,14 @@ class Named(NamedTuple):
         return f"'{self.name}' ({self.kind})"
 
 
-def named_parameters(root: nn.Module) -> Iterator[Named]:
+def sites_of(root: nn.Module) -> Iterator[Site]:
     """All parameters of a tree, tied ones under each name."""
     for path, module in root.named_modules(remove_duplicate=False):
         scales, table = scales_of(module), fans(module)
         for name, parameter in plain_parameters(module):
             qualified = f"{path}.{name}" if path else name
             kind = type(module).__name__
-            yield Named(qualified, kind, parameter, scales.get(name), table.get(name))
+            yield Site(qualified, kind, parameter, scales.get(name), table.get(name))
 
 
 def _normal(tensor: Tensor) -> Tensor:
@@ -127,19 +127,19 @@ def _visibly(module: nn.Module) -> Iterator[None]:
         yield
 
 
-def _resolve(named: list[Named], tracer: Tracer) -> dict[str, Fan]:
-    firsts: dict[int, Named] = {}
-    for each in named:
+def _resolve(sites: list[Site], tracer: Tracer) -> dict[str, Fan]:
+    firsts: dict[int, Site] = {}
+    for each in sites:
         firsts.setdefault(id(each.parameter), each)
-    tables = {id(each.parameter): each.table for each in named if each.table}
+    tables = {id(each.parameter): each.table for each in sites if each.table}
     uses = {key: _foremost(tracer.uses[key]) for key in firsts if key in tracer.uses}
     _refuse_scaled([(firsts[key], use) for key in uses for use in uses[key]])
-    found = {key: _agreed(uses[key], tables.get(key)) for key in uses}
+    result = {key: _agreed(uses[key], tables.get(key)) for key in uses}
     for key, each in firsts.items():
-        doubt = "" if found.get(key) else _doubt(uses.get(key, []), tracer, key, firsts)
+        doubt = "" if result.get(key) else _doubt(uses.get(key, []), tracer, key, firsts)
         if doubt and each.parameter.dim() > 1:
             warnings.warn(UnclearFan(str(each), doubt), stacklevel=3)
-    fans_by_name = {each.name: found.get(id(each.parameter)) for each in named}
+    fans_by_name = {each.name: result.get(id(each.parameter)) for each in sites}
     return {name: fan for name, fan in fans_by_name.items() if fan}
 
 
@@ -158,7 +158,7 @@ def _agreed(uses: list[Use], table: Fan | None) -> Fan | None:
     return max((use.fan for use in uses), key=lambda fan: fan.fan_out)
 
 
-def _refuse_scaled(uses: list[tuple[Named, Use]]) -> None:
+def _refuse_scaled(uses: list[tuple[Site, Use]]) -> None:
     scaled = {}
     for each, use in uses:
         own = each.scale or 1.0
@@ -169,7 +169,7 @@ def _refuse_scaled(uses: list[tuple[Named, Use]]) -> None:
         raise AlreadyScaled(where, constant, len(scaled) - 1)
 
 
-def _doubt(uses: list[Use], tracer: Tracer, key: int, firsts: Mapping[int, Named]) -> str:
+def _doubt(uses: list[Use], tracer: Tracer, key: int, firsts: Mapping[int, Site]) -> str:
     """Why there is no fan; nothing, if nothing consumes the parameter."""
     if uses:
         lengths = {f"{use.operation} over {use.fan.fan_in:g} connections" for use in uses}

@@ -120,16 +120,14 @@ def derive(name: str, operands: Sequence[Operand], size: int, power: float | Non
     signs = PRODUCTS.get(name)
     merged = _multiply(operands, signs, keys) if signs else _unite(sources, keys)
     factor = UNKNOWN if power is None else power
-    largest = max(each.size for each in weights)
-    is_gain = largest <= size == max(activations, default=0) or any(
-        largest < size == each.size for each in others
-    )
+    largest, activation = max(each.size for each in weights), max(activations, default=0)
+    is_gain = largest <= size == activation or any(largest < size == each.size for each in others)
     return Provenance(
         level,
         {key: degree * factor for key, degree in merged.degrees.items()},
         merged.constant**factor,
         faint=not weights[0].source.is_weight or (signs is not None and is_gain),
-        spread=size / max(activations) if activations else max(w.source.spread for w in weights),
+        spread=size / activation if activation else max(w.source.spread for w in weights),
     )
 
 
@@ -156,7 +154,7 @@ def _common(numbers: Iterable[float]) -> float:
     return first if all(math.isclose(first, each, rel_tol=1e-6) for each in rest) else UNKNOWN
 
 
-def contracted(left: Provenance, right: Provenance, weight: Provenance | None) -> Provenance:
+def contraction_of(left: Provenance, right: Provenance, weight: Provenance | None) -> Provenance:
     """What comes out of a contraction: faintly, it is still what the weight was.
 
     Spectral norm's sigma has to be known for a function of its weight, and a mixture of kernels for
@@ -172,7 +170,7 @@ def contracted(left: Provenance, right: Provenance, weight: Provenance | None) -
     return replace(merged, level=level, faint=not (equals and shared))
 
 
-def written(before: Provenance, after: Provenance) -> Provenance:
+def union(before: Provenance, after: Provenance) -> Provenance:
     """What memory holds after a part of it was written: both, as in a concatenation."""
     return derive("cat", [Operand(1, before), Operand(1, after)], 2, 1.0)
 

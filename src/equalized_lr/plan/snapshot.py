@@ -50,16 +50,16 @@ class _Tensor:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.alias = tensor, tensor.detach()
-        self.grad, self.requires_grad = (
-            tensor.grad if tensor.is_leaf else None,
-            tensor.requires_grad,
-        )
+        self.is_leaf, self.requires_grad = tensor.is_leaf, tensor.requires_grad
+        self.grad = tensor.grad if tensor.is_leaf else None
         self.version = None if tensor.is_inference() else tensor._version
 
     def restore(self) -> None:
         tensor = self.tensor
         if memory_of(tensor) != memory_of(self.alias):
             tensor.data = self.alias
+        if self.is_leaf and not tensor.is_leaf:
+            tensor.detach_()  # something that needs gradients was written into it
         if tensor.is_leaf and tensor.grad is not self.grad:
             tensor.grad = self.grad
         if tensor.requires_grad != self.requires_grad:
@@ -127,7 +127,7 @@ def _refill(container: Any, copy: Any) -> None:
 
 
 @contextmanager
-def untouched(module: nn.Module, arguments: object) -> Iterator[Snapshot]:
+def restoration(module: nn.Module, arguments: object) -> Iterator[Snapshot]:
     """Inside, a module can run as it likes; afterwards it is as it was, and random state too."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     snapshot = Snapshot(module, arguments)
