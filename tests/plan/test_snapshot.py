@@ -1,6 +1,7 @@
 """A forward leaves no trace, whatever it does, and also where it fails."""
 
 import random
+from collections import UserDict
 
 import pytest
 import torch
@@ -164,5 +165,9 @@ def test_contents_of_arguments():
     circle = [a, {"b": (b, a)}, generator, nn.Linear(2, 2), "text", 1, None]
     circle.append(circle)
     assert [id(each) for each in contents(circle)] == [id(a), id(b), id(generator)]
+    for _ in range(10_000):
+        circle = [circle]
+    assert len(list(contents(circle))) == 3
+    assert [id(each) for each in contents(UserDict(a=a))] == [id(a)]
     assert memory_of(a) == memory_of(a.detach()[:0]) != memory_of(b)
     assert memory_of(torch.eye(2).to_sparse()) is None

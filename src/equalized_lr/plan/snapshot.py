@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
@@ -28,21 +28,24 @@ def memory_of(tensor: Tensor) -> int | None:
 def contents(value: object, seen: set[int] | None = None) -> Iterator[Tensor | Generator]:
     """The tensors and generators in containers and plain objects, each once."""
     seen = set() if seen is None else seen
-    if id(value) in seen or isinstance(value, _ATOMS):
-        return
-    seen.add(id(value))
-    if isinstance(value, Tensor | Generator):
-        yield value
-        return
-    inner: Iterable[object] = ()
-    if isinstance(value, Mapping):
-        inner = value.values()
-    elif isinstance(value, list | tuple | set | frozenset | deque):
-        inner = value
-    elif hasattr(value, "__dict__"):
-        inner = vars(value).values()
-    for each in list(inner):
-        yield from contents(each, seen)
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if id(value) in seen or isinstance(value, _ATOMS):
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor | Generator):
+            yield value
+        else:
+            stack += reversed(_parts(value))
+
+
+def _parts(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return list(value)
+    return list(getattr(value, "__dict__", {}).values())
 
 
 class _Tensor:
