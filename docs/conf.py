@@ -30,7 +30,7 @@ CONTENTS = {
     "Use it": [
         *("guide", "learning_speed", "choose", "works-with", "checkpoints", "limitations", "faq"),
     ],
-    "Understand it": ["math", "optimizers", "lreqadam"],
+    "Understand it": ["math", "fans", "optimizers", "lreqadam"],
     "See it measured": ["progressive_gan", "width_transfer", "performance"],
     "Reference": ["api", "CONTRIBUTING"],
 }

@@ -19,6 +19,7 @@ EXAMPLES = {
     errors.UnknownParameter: ("weigth", "Linear", ["weight", "bias"]),
     errors.UnknownFan: ("kernel", "Custom"),
     errors.AlreadyEqualized: ("weight", "Linear", 0.125),
+    errors.AlreadyScaled: ("'3.weight' (EqualConv2d)", 0.0417, 4),
     errors.LazyWeight: ("'3.weight' (LazyLinear)",),
     errors.EmptyWeight: ("'3.weight' (Linear)", (4, 0)),
     errors.UnsupportedWeight: ("'3.weight' (Linear)", "of torch.int8"),
