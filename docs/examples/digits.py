@@ -19,7 +19,9 @@ def load(folder: str | None = None) -> tuple[Tensor, Tensor]:
     pixels, labels = _mnist_5k() if folder is None else _idx(Path(folder))
     order = np.random.default_rng(0).permutation(len(pixels))
     images = torch.from_numpy(pixels[order].astype(np.float32)).reshape(-1, 1, 28, 28)
-    return images / 127.5 - 1, torch.from_numpy(labels[order].astype(np.int64))
+    classes = torch.from_numpy(labels[order].astype(np.int64))
+    device = torch.get_default_device()
+    return (images / 127.5 - 1).to(device), classes.to(device)
 
 
 def shrink(images: Tensor, size: int) -> Tensor:

@@ -75,7 +75,7 @@ def scales_of_shards(rank):
     expected = he_scales(net)
     assert he_scales(shard(net)) == expected
     optimizer = implicit(torch.optim.Adam, net, lr=0.01)
-    assert sorted({group["scale"] for group in optimizer.param_groups}) == sorted(
+    assert sorted({group["equalized_scale"] for group in optimizer.param_groups}) == sorted(
         {1.0, *expected.values()}
     )
     with pytest.raises(errors.ShardedWeight):

@@ -1,11 +1,13 @@
 """`he_scales`, the one source of constants."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from torch import nn
 
-from equalized_lr import equalize_lr, errors, he_scales
+from equalized_lr import equalize_lr, errors, he_scales, translate_lr
 from tests.support.strategies import gains, lr_muls, samples
 
 
@@ -75,3 +77,69 @@ def test_where_selects_plain_and_equalized_weights():
         "a.0.weight",
         "c.0.weight",
     ]
+
+
+def test_a_rate_is_translated_by_the_geometric_mean():
+    """Constants 1/2 and 1/8 make a quarter, in every form of the model."""
+    net = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 3))
+    scales = he_scales(net, gain=1.0)
+    assert translate_lr(net, 0.01, scales=scales) == 0.04
+    assert translate_lr(net, 0.01) == pytest.approx(0.04 / math.sqrt(2), rel=1e-14)
+    equalize_lr(net[0], gain=1.0)
+    assert translate_lr(net, 0.01) == pytest.approx(0.04 / 2**0.25, rel=1e-14)
+    equalize_lr(net, gain=1.0)
+    assert translate_lr(net, 0.01) == 0.04
+    assert translate_lr(net, 0.01, scales={"0.weight": 0.5}) == 0.02
+
+
+def test_equal_relative_steps():
+    """At the translated rate one step changes the weights as much as the plain one, on average."""
+
+    def logarithm_of_the_mean_step(net, rate):
+        weights = [layer.weight.detach().clone() for layer in (net[0], net[2])]
+        net(torch.randn(16, 4)).square().mean().backward()
+        torch.optim.Adam(net.parameters(), lr=rate).step()
+        steps = [
+            (layer.weight.detach() - old).norm() / old.norm()
+            for layer, old in zip((net[0], net[2]), weights, strict=True)
+        ]
+        return sum(math.log(step) for step in steps) / 2
+
+    net = equalize_lr(nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 3)))
+    rate = translate_lr(net, 1e-3)
+    equalized = logarithm_of_the_mean_step(net, rate)
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 3))
+    for name, c in he_scales(plain).items():
+        nn.init.normal_(plain.get_parameter(name), std=c)
+    # 256 and 192 draws: the norms before the step differ by some percent.
+    assert equalized == pytest.approx(logarithm_of_the_mean_step(plain, 1e-3), abs=0.2)
+
+
+def test_each_weight_counts_once():
+    """Tied weights are one, and biases that lr_mul scales do not count."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(64, 4))
+    net[1].weight = net[2].weight = net[0].weight
+    assert translate_lr(net, 1.0, scales=he_scales(net, gain=1.0)) == 4
+    scales = he_scales(nn.Linear(4, 4), gain=1.0, lr_mul=0.25)
+    assert scales == {"weight": 0.125, "bias": 0.25}
+    assert translate_lr(nn.Linear(4, 4), 1.0, scales=scales) == 8
+    assert translate_lr(equalize_lr(nn.Linear(4, 4), gain=1.0, lr_mul=0.25), 1.0) == 8
+
+
+def test_rates_that_cannot_be_translated():
+    """Models without a scale, rates that are none, names and numbers that do not fit."""
+    layer = nn.Linear(4, 4)
+    with pytest.raises(errors.NothingToEqualize, match="this BatchNorm1d"):
+        translate_lr(nn.BatchNorm1d(3), 1e-3)
+    with pytest.raises(errors.NothingToEqualize):
+        translate_lr(layer, 1e-3, scales={})
+    for rate in (0.0, -1.0, math.inf, math.nan, "1e-3", None):
+        with pytest.raises(errors.InvalidArgument, match="^lr="):
+            translate_lr(layer, rate)
+    with pytest.raises(errors.InvalidArgument, match="^scales='wieght'"):
+        translate_lr(layer, 1e-3, scales={"wieght": 0.5})
+    with pytest.raises(errors.InvalidArgument, match=r"^scales\['weight'\]=0.0"):
+        translate_lr(layer, 1e-3, scales={"weight": 0.0})
+    with pytest.raises(errors.NotAModule):
+        translate_lr(layer.weight, 1e-3)

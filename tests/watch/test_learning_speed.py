@@ -23,6 +23,7 @@ from equalized_lr import LearningSpeed, equalize_lr, errors, remove_equalized_lr
 from equalized_lr.optim import ScaledSteps, implicit, init_
 from equalized_lr.watch.follower import POINTS, Track, Weight, relative_step
 from equalized_lr.watch.learning_speed import Speed, Speeds
+from equalized_lr.watch.speed_plot import blocks_of
 from tests.support import strategies
 
 X = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
@@ -361,10 +362,50 @@ def test_text_and_html():
     speed = follow(net, MAKERS["equalized"](net))
     assert repr(speed).startswith("LearningSpeed: 6 steps, spread ")
     lines = str(speed.table()).splitlines()
-    assert " ".join(lines[0].split()) == "weight layer shape c relative step log10 note"
+    assert " ".join(lines[0].split()) == "weight layer shape c rel. step note"
     assert lines[1].split()[:4] == ["0.weight", "Linear", "32x8", "0.5"]
     assert lines[-1] == repr(speed).removeprefix("LearningSpeed: ")
     assert speed._repr_html_().count("<tr>") == 4
+
+
+BLOCKS = {
+    "modules": (["a.x", "a.y", "b.0.x", "c.x"], ["a", "a", "b.0", "c"]),
+    "a level above": (
+        [f"{block}.{k}.x" for block in "abcd" for k in range(4)],
+        [block for block in "abcd" for _ in range(4)],
+    ),
+    "neighbours": (
+        [f"layers.{k}.{part}" for k in range(20) for part in "xy"],
+        [f"layers.{k // 2 * 2} to layers.{k // 2 * 2 + 1}" for k in range(20) for _ in "xy"],
+    ),
+    "no modules": (list("abc"), list("abc")),
+}
+
+
+@pytest.mark.parametrize(("names", "blocks"), BLOCKS.values(), ids=BLOCKS)
+def test_blocks(names, blocks):
+    """The smallest modules that are few enough, or rows of neighbours where they are too many."""
+    assert blocks_of(names) == dict(zip(names, blocks, strict=True))
+
+
+def test_a_table_of_a_deep_model():
+    """Names are shortened to 80 columns and stay distinct; fast and slow ones are noted."""
+    parts = {f"a_block_with_a_name_{k}": nn.Linear(64, 64).double() for k in range(12)}
+    net = nn.ModuleDict({"a_backbone_with_a_name": nn.ModuleDict(parts)})
+    optimizer = torch.optim.SGD(
+        [{"params": each.parameters(), "lr": 4.0**k} for k, each in enumerate(parts.values())]
+    )
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        for parameter in net.parameters():
+            parameter.grad = 1e-9 * parameter.detach()
+        optimizer.step()
+    lines = str(speed.table()).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len({line.split()[0] for line in lines[1:13]}) == 12
+    assert lines[1].endswith(" slow: 1/2600")  # the median is (4**5 + 4**6) / 2 = 2560
+    assert speed.table()[0].note == "slow: 1/2600 of the median"
+    assert speed.table()[-1].note == "fast: 1600 times the median"
+    assert lines[-1].startswith("fast, slow: in units of the median, ")
 
 
 def test_without_matplotlib(monkeypatch):
@@ -442,18 +483,18 @@ def test_tables_in_full():
         Speed("a.weight", "Linear", (3, 4), 0.125, 0.00123456, ""),
         Speed("const", "Net", (), None, None, "no step <seen>"),
     ]
-    assert str(Speeds(rows, "2 steps")) == (
-        "weight    layer   shape  c      relative step  log10  note\n"
-        "a.weight  Linear  3x4    0.125  0.00123        -2.9\n"
-        "const     Net     -      -      -              -      no step <seen>\n"
+    assert str(Speeds(rows, ["2 steps"])) == (
+        "weight    layer   shape  c      rel. step  note\n"
+        "a.weight  Linear  3x4    0.125  0.00123\n"
+        "const     Net     -      -      -          no step <seen>\n"
         "2 steps"
     )
     assert str(Speeds(rows)).endswith("no step <seen>")
     head, body = (
-        "weight|layer|shape|c|relative step|log10|note",
-        "const|Net|-|-|-|-|no step &lt;seen&gt;",
+        "weight|layer|shape|c|rel. step|note",
+        "const|Net|-|-|-|no step &lt;seen&gt;",
     )
-    html = Speeds(rows, "2 < 3 steps")._repr_html_()
+    html = Speeds(rows, ["2 < 3 steps"])._repr_html_()
     assert html.startswith(
         "<table><thead><tr><th>" + head.replace("|", "</th><th>") + "</th></tr></thead><tbody><tr>"
     )
@@ -518,7 +559,7 @@ def test_the_texts_of_refusals():
     assert str(raised.value) == "optimizer=[] cannot be used: expected at least one."
     optimizers = [MAKERS["plain"](perceptron()), MAKERS["SGD"](perceptron())]
     with pytest.raises(
-        errors.NothingToFollow, match="Adam and SGD trains no parameter of this Seq"
+        errors.NothingToFollow, match="of this Sequential .* is trained by Adam and SGD, "
     ):
         LearningSpeed(net, optimizers).__enter__()
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import SupportsFloat
+from typing import Literal, SupportsFloat
 
 from torch import nn
 
+from equalized_lr.arguments import positive
 from equalized_lr.errors import InvalidArgument
 from equalized_lr.plan.fan import Fan
+from equalized_lr.plan.gain import EXPECTED, Nonlinearity, gain_of
 
-Gain = SupportsFloat | str
+Gain = SupportsFloat | str | Nonlinearity
+Mode = Literal["fan_in", "fan_out"]
 LrMul = SupportsFloat | Callable[[float], SupportsFloat]
 SQRT2 = math.sqrt(2)
 
@@ -29,19 +32,19 @@ class Rule:
     """
 
     gain: float
-    mode: str
+    mode: Mode
     lr_mul: float | Callable[[float], SupportsFloat]
     fan: float | None = None
 
     @classmethod
     def checked(
-        cls, gain: Gain, mode: str, lr_mul: LrMul, fan: SupportsFloat | None = None
+        cls, gain: Gain, mode: Mode, lr_mul: LrMul, fan: SupportsFloat | None = None
     ) -> Rule:
         """The rule of a public call, or an `InvalidArgument`."""
         if mode not in ("fan_in", "fan_out"):
             raise InvalidArgument("mode", mode, "'fan_in' or 'fan_out'")
         return cls(
-            gain=_named_gain(gain) if isinstance(gain, str) else positive("gain", gain),
+            gain=_gain(gain),
             mode=mode,
             lr_mul=lr_mul if callable(lr_mul) else positive("lr_mul", lr_mul),
             fan=None if fan is None else positive("fan", fan),
@@ -67,23 +70,10 @@ class Rule:
         return self.fan or positive(self.mode, getattr(fan, self.mode))
 
 
-def positive(argument: str, value: SupportsFloat) -> float:
-    """The number, or an `InvalidArgument` if it is not positive and finite."""
-    expected = "a positive finite number"
-    if isinstance(value, bool | str):
-        raise InvalidArgument(argument, value, expected)
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise InvalidArgument(argument, value, expected) from None
-    if not (math.isfinite(number) and number > 0):
-        raise InvalidArgument(argument, value, expected)
-    return number
-
-
-def _named_gain(nonlinearity: str) -> float:
-    try:
-        return float(nn.init.calculate_gain(nonlinearity))  # type: ignore[arg-type]
-    except ValueError:
-        known = "a number, or a name that torch.nn.init.calculate_gain knows, such as 'relu'"
-        raise InvalidArgument("gain", nonlinearity, known) from None
+def _gain(gain: Gain) -> float:
+    if isinstance(gain, str):
+        try:
+            return float(nn.init.calculate_gain(gain))  # type: ignore[arg-type]
+        except ValueError:
+            raise InvalidArgument("gain", gain, EXPECTED) from None
+    return gain_of(gain) if callable(gain) else positive("gain", gain)

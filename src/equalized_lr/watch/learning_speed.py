@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from types import TracebackType
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from torch import nn
 from torch.optim import Optimizer
 
+from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import InvalidArgument, NothingMeasured, NothingToFollow
-from equalized_lr.optim.stepping import optimizers_of, unwrapped
-from equalized_lr.plan.checks import refuse_non_module
+from equalized_lr.handover.stepping import optimizers_of, unwrapped
 from equalized_lr.watch.follower import Follower, Track
 from equalized_lr.watch.report import Report, number_text, shape_text
-from equalized_lr.watch.speed_plot import draw
+from equalized_lr.watch.speed_plot import plot_speeds
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TIMES_MEDIAN, OF_MEDIAN = " times the median", " of the median"
 FAR = 3.0  # how many times as fast or slow as most counts as far
 
 
@@ -50,13 +50,13 @@ class Speed(NamedTuple):
 class Speeds(Report[Speed]):
     """The table of `LearningSpeed`."""
 
-    heads = ("weight", "layer", "shape", "c", "relative step", "log10", "note")
+    heads = ("weight", "layer", "shape", "c", "rel. step", "note")
 
     def cells(self, row: Speed) -> tuple[str, ...]:
         """The texts of one row."""
-        log = f"{math.log10(row.relative_step):.1f}" if row.relative_step else "-"
-        numbers = number_text(row.scale), number_text(row.relative_step), log
-        return row.name, row.layer, shape_text(row.shape), *numbers, row.note
+        numbers = number_text(row.scale), number_text(row.relative_step)
+        note = row.note.removesuffix(OF_MEDIAN).removesuffix(TIMES_MEDIAN)  # the foot says it
+        return row.name, row.layer, shape_text(row.shape), *numbers, note
 
 
 class LearningSpeed:
@@ -170,7 +170,10 @@ class LearningSpeed:
             )
             for track in self._tracks()
         ]
-        return Speeds(rows, self._summary(medians))
+        foot = [self._summary(medians)]
+        if any("median" in row.note for row in rows):
+            foot.append(f"fast, slow: in units of the median, {usual:.3g}")
+        return Speeds(rows, foot)
 
     def plot(self, path: str | PathLike[str] | None = None, *, axes: Axes | None = None) -> Figure:
         """Draws the relative steps over the training, one line for each weight.
@@ -184,7 +187,7 @@ class LearningSpeed:
             NothingMeasured: no step was seen in which a weight moved.
         """
         title = f"spread {self.spread:.3g}"
-        return draw(self.relative_steps, title, path, axes)
+        return plot_speeds(self.relative_steps, title, path, axes)
 
     def __repr__(self) -> str:
         return f"LearningSpeed: {self._summary(self._medians())}"
@@ -222,7 +225,11 @@ def _note(speed: float | None, usual: float) -> str:
     if speed == 0:
         return "does not move"
     if speed > FAR * usual:
-        return f"fast: {speed / usual:.3g} times the median"
+        return f"fast: {_two_digits(speed / usual)}{TIMES_MEDIAN}"
     if speed < usual / FAR:
-        return f"slow: 1/{usual / speed:.3g} of the median"
+        return f"slow: 1/{_two_digits(usual / speed)}{OF_MEDIAN}"
     return ""
+
+
+def _two_digits(factor: float) -> str:
+    return f"{float(f'{factor:.2g}'):g}"

@@ -1,0 +1,201 @@
+"""`describe`: every weight of a model, its fan, its constant, its spread, and what looks odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from equalized_lr.arguments import refuse_non_module
+from equalized_lr.errors import EqualizedLRError, InvalidArgument, NothingToEqualize
+from equalized_lr.layer.hook import scales_of
+from equalized_lr.plan.left_alone import is_norm
+from equalized_lr.plan.scales import he_scales, translate_lr
+from equalized_lr.plan.slots import Fans, Slot, bias_of, slots_of
+from equalized_lr.tensors import is_dtensor
+from equalized_lr.watch.notes import Facts, note_of, usual_gain
+from equalized_lr.watch.report import Report, number_text, shape_text
+
+RATE = 1e-3  # the plain rate that the foot translates
+
+
+class Line(NamedTuple):
+    """One weight.
+
+    Attributes:
+        name: its plain qualified name.
+        layer: the class of its layer.
+        shape: its shape.
+        fan: the connections into one response, if they are known.
+        scale: the constant c, in force or as it would be; None for a weight that is left alone.
+        equalized: whether the layer computes it from a stored weight.
+        stored_std: the standard deviation of w, if there are values.
+        std: that of the effective weight.
+        note: why it is left alone, or what a practitioner would want to know.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    fan: float | None
+    scale: float | None
+    equalized: bool
+    stored_std: float | None
+    std: float | None
+    note: str
+
+
+class Description(Report[Line]):
+    """The lines of `describe`: rows for programs, a table in a terminal and in a notebook."""
+
+    heads = ("weight", "layer", "shape", "fan", "c", "stored", "std", "note")
+
+    def cells(self, row: Line) -> tuple[str, ...]:
+        """The texts of one line."""
+        numbers = map(number_text, (row.fan, row.scale, row.stored_std, row.std))
+        return row.name, row.layer, shape_text(row.shape), *numbers, row.note
+
+
+def describe(
+    module: nn.Module,
+    *,
+    scales: Mapping[str, float] | None = None,
+    fans: Fans | None = None,
+) -> Description:
+    """Lists the weights of a model: which are equalized, by how much, and how they are spread.
+
+    Example:
+        >>> net = nn.Sequential(nn.Embedding(9, 200), nn.Linear(200, 50), nn.Linear(50, 2))
+        >>> with torch.no_grad():
+        ...     _ = net[0].weight.copy_(torch.eye(9, 200))
+        ...     _ = equalize_lr(net[1]).weight_orig.copy_(torch.eye(50, 200))
+        ...     _ = net[2].weight.zero_()
+        >>> describe(net)
+        weight    layer      shape   fan  c    stored std  std      note
+        0.weight  Embedding  9x200   -    -    -           0.0706   [1]
+        1.weight  Linear     50x200  200  0.1  0.0705      0.00705  stored std far from 1
+        2.weight  Linear     2x50    50   0.2  0           0        [2]
+        [1] left alone: an embedding; std 0.0706: 14 times as fast as equalized ones
+        [2] plain; zeros, which init="normal" draws anew
+        The equalized lr is Adam's relative step: 0.001 moves a weight by 0.1% a step.
+        A plain lr of 0.001 becomes 0.00707 (translate_lr).
+        Not listed, with less than two axes: 2 others.
+
+    Args:
+        module: plain, equalized or mixed, on any device; on the meta device the spreads are empty.
+        scales: for plain weights, the c that they have in the implicit form; `he_scales(module)`
+            if left out.
+        fans: for weights by their plain qualified names, what `observe` has found, or a number;
+            it goes before what is known of their layers.
+
+    Returns:
+        One line for each parameter of two or more axes, and for each that is equalized. A
+        sequence, with a table in a terminal and in a notebook. The table ends with what learning
+        rates mean for this model, and, where `equalize_lr` would refuse it, with the reason.
+
+    Raises:
+        NotAModule: something else was given.
+        InvalidArgument: `scales` or `fans` name no parameter of the module.
+    """
+    refuse_non_module(module)
+    slots = [slot for slot in slots_of(module, fans) if slot.find() is not None]
+    _refuse_unknown_names(module, scales)
+    refusal = []
+    implicit = scales is not None
+    if scales is None:
+        try:
+            scales = he_scales(module, fans=fans)
+        except EqualizedLRError as error:
+            scales = {}
+            refusal.append(f"equalize_lr would refuse this model: {error}")
+    facts = list(_facts(slots, scales))
+    usual = usual_gain(facts)
+    trains_stored = implicit or any(each.equalized for each in facts)
+    lines = [
+        _line(each, note_of(each, usual, equalized_beside=trains_stored, observed=fans is not None))
+        for each in facts
+    ]
+    return Description(lines, _rates(module, lines) + _rest(slots, lines) + refusal)
+
+
+def _refuse_unknown_names(module: nn.Module, scales: Mapping[str, float] | None) -> None:
+    names = {slot.qualified_name for slot in slots_of(module, every_path=True)}
+    for name in scales or ():
+        if name not in names:
+            raise InvalidArgument("scales", name, "plain names of the module's parameters")
+
+
+def _facts(slots: Sequence[Slot], scales: Mapping[str, float]) -> Iterator[Facts]:
+    biases = {(slot.path, bias_of(slot)) for slot in slots if slot.scale is not None}
+    for slot in slots:
+        tensor, bias = slot.parameter, bias_of(slot)
+        if not (_is_matrix(tensor) or slot.scale is not None or slot.fan):
+            continue
+        yield Facts(
+            name=slot.qualified_name,
+            layer=slot.module,
+            tensor=tensor,
+            fan=slot.fan,
+            scale=scales.get(slot.qualified_name) if slot.scale is None else slot.scale,
+            equalized=slot.scale is not None,
+            is_bias=(slot.path, slot.name) in biases,
+            lr_mul=scales_of(slot.module).get(bias, 1.0) if bias else 1.0,
+            std=_std(tensor),
+        )
+
+
+def _is_matrix(tensor: Tensor) -> bool:
+    return not is_lazy(tensor) and tensor.ndim >= 2
+
+
+def _line(facts: Facts, note: str) -> Line:
+    std, scale = facts.std, facts.scale
+    plain = std * scale if facts.equalized and std is not None and scale else std
+    raw = std if facts.equalized or std is None or scale is None else std / scale
+    return Line(
+        name=facts.name,
+        layer=type(facts.layer).__name__,
+        shape=() if is_lazy(facts.tensor) else tuple(facts.tensor.shape),
+        fan=facts.fan and facts.fan.fan_in,
+        scale=scale,
+        equalized=facts.equalized,
+        stored_std=raw if scale is not None else None,
+        std=plain,
+        note=note,
+    )
+
+
+def _std(tensor: Tensor) -> float | None:
+    if is_lazy(tensor) or tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()):
+        return None
+    if tensor.layout is not torch.strided or tensor.numel() < 2:
+        return None
+    values = tensor.detach()
+    if is_dtensor(values):
+        values = values.full_tensor()  # type: ignore[attr-defined]
+    return float(values.to(torch.complex64 if values.is_complex() else torch.float32).std())
+
+
+def _rates(module: nn.Module, lines: list[Line]) -> list[str]:
+    scales = {line.name: line.scale for line in lines if line.scale is not None}
+    try:
+        rate = translate_lr(module, RATE, scales=scales)
+    except NothingToEqualize:
+        return []
+    return [
+        f"The equalized lr is Adam's relative step: {RATE:g} moves a weight by {RATE:.1%} a step.",
+        f"A plain lr of {RATE:g} becomes {rate:.3g} (translate_lr).",
+    ]
+
+
+def _rest(slots: Sequence[Slot], lines: Sequence[Line]) -> list[str]:
+    """How many parameters have no line: nothing is left out without a word."""
+    listed = {line.name for line in lines}
+    rest = [slot.module for slot in slots if slot.qualified_name not in listed]
+    norms = sum(map(is_norm, rest))
+    counts = ((norms, "of norms"), (len(rest) - norms, "others"))
+    parts = [f"{count} {what}" for count, what in counts if count]
+    return [f"Not listed, with less than two axes: {' and '.join(parts)}."] if rest else []
