@@ -1,7 +1,7 @@
 """A user's program, for type checkers: they must find the package typed, and each call well typed.
 
-    mypy --strict tests/support/consumer.py
-    pyright tests/support/consumer.py
+mypy --strict tests/support/consumer.py
+pyright tests/support/consumer.py
 """
 
 from collections.abc import Mapping
