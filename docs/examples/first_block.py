@@ -1,4 +1,4 @@
-"""The README's first block on real digits: plain, equalized at the translated rate, at the same one.
+"""The README's first block on real digits: plain, and equalized at two rates.
 
     python docs/examples/first_block.py [--steps N] [--seeds N]
 
