@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 
@@ -22,6 +24,7 @@ def run(*arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_table():
     """A few rounds give a line for each ratio; peaks of memory meet their targets."""
     parts = ("small_layers", "twenty_scales", "memory")
@@ -32,12 +35,3 @@ def test_the_table():
     assert all(0 < ratio < 100 for ratio in ratios)
     memory = [row for row in rows if row[0].startswith(" memory") and "equalized" in row]
     assert [row[4].strip() for row in memory] == ["yes", "yes"]
-
-
-def test_pytest_benchmark():
-    """Each of its cases runs once."""
-    report = run(
-        *("-m", "pytest", "-o", "addopts=", "-q", "--benchmark-disable", "-p", "no:cacheprovider"),
-        BENCHMARKS / "bench_layers.py",
-    )
-    assert "30 passed" in report

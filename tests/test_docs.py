@@ -1,83 +1,84 @@
-"""Every example in the README, the docs and the docstrings runs, and prints what it says."""
+"""Every example in the README, the docs and the docstrings runs, and prints what it says.
 
+Those that need more packages than the tests do run in integration/test_docs.py.
+"""
+
+import doctest
+import importlib
 import math
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from sybil import Sybil
-from sybil.document import PythonDocStringDocument
-from sybil.example import SybilFailure
-from sybil.parsers.markdown import PythonCodeBlockParser
-from sybil.parsers.rest import DocTestParser
 
 import equalized_lr
 from equalized_lr import optim
 from tests.support import recipes
+from tests.support.recipes import MARKDOWN, PAGE, ROOT, Block, blocks
 
-ROOT = Path(__file__).parent.parent
-MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SCRIPTS = [path for path in MARKDOWN if path != recipes.PAGE]
 PACKAGE = Path(equalized_lr.__file__).parent
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if ">>>" in path.read_text())
+PAGES = recipes.pages(needs_more=False)
+RECIPES = recipes.recipes()
 
-markdown = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=0)])
-docstrings = Sybil(
-    parsers=[DocTestParser()], document_types={".py": PythonDocStringDocument}, pattern="*.py"
-)
-
-
-def run(sybil, path):
-    """Runs all examples of a file, in one namespace, and says how many there were."""
-    document = sybil.parse(path)
-    names = {"torch": torch, "nn": torch.nn, "math": math}
-    for module in (equalized_lr, optim):
-        names |= {name: getattr(module, name) for name in module.__all__}
-    document.namespace.update(names)
-    examples = list(document.examples())
-    for example in examples:
-        example.evaluate()
-    return len(examples)
+NAMES = {"torch": torch, "nn": torch.nn, "math": math}
+for package in (equalized_lr, optim):
+    NAMES |= {name: getattr(package, name) for name in package.__all__}
 
 
 def identifier(path):
     return str(path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT))
 
 
-def blocks(path):
-    return len(re.findall(r"^```python", path.read_text(), re.MULTILINE))
+def run_page(path):
+    """Runs all blocks of a page, in one namespace."""
+    names = dict(NAMES)
+    for block in blocks(path):
+        block.run(names)
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=identifier)
+def failures(text, names):
+    """The report on the examples of one docstring, empty if they all print what they say."""
+    report = []
+    test = doctest.DocTestParser().get_doctest(text, dict(names), "example", None, None)
+    doctest.DocTestRunner(verbose=False).run(test, out=report.append)
+    return "".join(report)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=identifier)
 def test_code_blocks(path, tmp_path, monkeypatch):
     """Each Python block of a page runs, in the order of the page."""
     monkeypatch.chdir(tmp_path)
-    assert run(markdown, path) == blocks(path)
+    run_page(path)
 
 
-RECIPES = recipes.recipes(two_processes=False)
-
-
-@pytest.mark.filterwarnings("ignore")  # of the other libraries, about themselves
+@pytest.mark.filterwarnings("ignore")  # of torch, about itself
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_recipes(recipe, tmp_path, monkeypatch):
     """Each recipe of works-with.md runs by itself, in a directory of its own."""
     monkeypatch.chdir(tmp_path)
-    recipes.run_alone(recipe)
+    recipe.run_alone()
 
 
-def test_no_recipe_is_left_out():
-    """Each block runs here, or in two processes in distributed/test_recipes.py."""
-    in_two_processes = recipes.recipes(two_processes=True)
-    assert len(RECIPES) + len(in_two_processes) == blocks(recipes.PAGE)
-    assert len(in_two_processes) == recipes.PAGE.read_text().count(recipes.TWO_PROCESSES) > 0
+def test_no_block_is_left_out():
+    """Each runs here, with more packages in integration/, or in two processes in distributed/."""
+    for path in MARKDOWN:
+        assert len(blocks(path)) == path.read_text().count("```python"), path
+    elsewhere = recipes.recipes(needs_more=True), recipes.recipes(two_processes=True)
+    assert sum(map(len, (RECIPES, *elsewhere))) == len(blocks(PAGE))
+    assert len(elsewhere[1]) == PAGE.read_text().count(recipes.TWO_PROCESSES) > 0
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=identifier)
 def test_docstrings(path):
     """Each docstring's examples print what they say."""
-    assert run(docstrings, path) >= (1 if ">>>" in path.read_text() else 0)
+    name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    module = importlib.import_module(name.removesuffix(".__init__"))
+    tests = doctest.DocTestFinder(exclude_empty=True).find(module)
+    texts = [test.docstring for test in tests if test.examples]
+    assert sum(text.count(">>> ") for text in texts) == path.read_text().count(">>> ")
+    assert "".join(failures(text, NAMES | vars(module)) for text in texts) == ""
 
 
 def test_public_names_have_examples():
@@ -105,16 +106,11 @@ def anchors(page):
 
 
 def test_a_wrong_example_is_seen(tmp_path):
-    """Negative control: an example that prints something else fails."""
-    page = tmp_path / "wrong.txt"
-    page.write_text(">>> 1 + 1\n3\n")
-    with pytest.raises(SybilFailure, match="Got:\n    2"):
-        run(Sybil(parsers=[DocTestParser()]), page)
+    """Negative control: an example that prints something else, asserts or lacks a name fails."""
+    assert "Got:\n    2" in failures(">>> 1 + 1\n3\n", {})
     page = tmp_path / "wrong.md"
     page.write_text("```python\nassert 1 + 1 == 3\n```\n")
     with pytest.raises(AssertionError):
-        run(markdown, page)
-    page.write_text("```python\nnn.Linear(1, 1)\n```\n")
-    (recipe,) = markdown.parse(page).examples()
+        run_page(page)
     with pytest.raises(NameError):
-        recipes.run_alone(recipe)
+        Block(page, "", "nn.Linear(1, 1)").run_alone()

@@ -151,5 +151,7 @@ class Life(Structure):
             assert_close(output, expected)
 
 
-TestTwins = Life.TestCase
+TestFewTwins = type("Few", (Life,), {}).TestCase
+TestFewTwins.settings = settings(max_examples=4, stateful_step_count=20)
+TestTwins = pytest.mark.slow(Life.TestCase)
 TestTwins.settings = settings(stateful_step_count=30)

@@ -16,8 +16,8 @@ import torch
 from torch import nn, optim
 
 from equalized_lr import equalize_lr, remove_equalized_lr
+from equalized_lr.handover.powers import POWERS, Powers
 from equalized_lr.optim import implicit
-from equalized_lr.optim.table import TABLE, Row
 
 STEPS = 50
 SCALES = {"0.weight": 0.354, "2.weight": 0.01, "2.bias": 0.2, "4.weight": 3.7}
@@ -44,17 +44,17 @@ def main() -> None:
     torch.set_default_dtype(torch.float64)
     print(line(HEAD))
     print(line(["---"] * len(HEAD)))
-    for kind, row in TABLE.items():
+    for kind, row in POWERS.items():
         if kind.__name__ in NUMBERS:
             errors = (f"{error:.0e}" for error in measure(kind, NUMBERS[kind.__name__]))
             print(line([kind.__name__, *powers(kind, row), *errors]))
 
 
-def powers(kind: type[optim.Optimizer], row: Row) -> Iterator[str]:
+def powers(kind: type[optim.Optimizer], row: Powers) -> Iterator[str]:
     """The powers of c as words: lr, weight_decay, the other numbers, the state."""
     numbers = kind([nn.Parameter(torch.zeros(1, 1))]).defaults
     yield power(row.lr)
-    yield power(row.powers({})["weight_decay"]) if "weight_decay" in numbers else "none"
+    yield power(row.of_group({})["weight_decay"]) if "weight_decay" in numbers else "none"
     yield ", ".join(f"{name}: {power(k)}" for name, k in row.others.items()) or "none"
     yield ", ".join(f"{key}: {power(k)}" for key, k in row.state.items() if key != "step")
 
@@ -97,7 +97,7 @@ def trained(kind: type[optim.Optimizer], net: nn.Module) -> list[nn.Parameter]:
     """What a class can train: matrices only, sparse gradients only, or everything."""
     if kind is optim.SparseAdam:
         return list(net[0].requires_grad_().parameters())
-    return [p for p in net.parameters() if kind is not optim.Muon or p.ndim == 2]
+    return [p for p in net.parameters() if kind.__name__ != "Muon" or p.ndim == 2]
 
 
 def equalize(net: nn.Module, optimizer: optim.Optimizer | None = None) -> None:

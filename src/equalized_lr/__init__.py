@@ -7,10 +7,12 @@
 
 from equalized_lr import errors
 from equalized_lr.equalize import equalize_lr, is_equalized, remove_equalized_lr
+from equalized_lr.errors import LeftAlone
 from equalized_lr.layer.caching import cached
 from equalized_lr.layer.hook import EqualizedLR
-from equalized_lr.layer.plain import plain_state_dict
+from equalized_lr.layer.state_dict import plain_state_dict
 from equalized_lr.plan.fan import Fan, fans
+from equalized_lr.plan.observe import observe
 from equalized_lr.plan.scales import he_scales, translate_lr
 from equalized_lr.watch.description import describe
 from equalized_lr.watch.learning_speed import LearningSpeed
@@ -21,6 +23,7 @@ __all__ = [
     "EqualizedLR",
     "Fan",
     "LearningSpeed",
+    "LeftAlone",
     "cached",
     "describe",
     "equalize_lr",
@@ -28,6 +31,7 @@ __all__ = [
     "fans",
     "he_scales",
     "is_equalized",
+    "observe",
     "plain_state_dict",
     "remove_equalized_lr",
     "translate_lr",

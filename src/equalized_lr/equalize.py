@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from typing import SupportsFloat, TypeVar
+from typing import Literal, SupportsFloat, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from equalized_lr.errors import FixedClass, InvalidArgument, NotEqualized
+from equalized_lr.arguments import refuse_non_module
+from equalized_lr.errors import FixedClass, InvalidArgument
+from equalized_lr.handover.handover import Optimizers, plan_handovers
 from equalized_lr.layer.hook import scales_of
-from equalized_lr.layer.subclass import attach, detach, refuse_if_wrapped_on_top
-from equalized_lr.optim.handover import Optimizers, plan_handovers
+from equalized_lr.layer.subclass import attach, detach
+from equalized_lr.layer.values import draw_normal, rescale
 from equalized_lr.plan.checks import (
-    refuse_non_module,
-    refuse_offloaded,
-    refuse_owned,
-    refuse_sharded,
-    refuse_unstorable,
+    refuse_attachment,
+    refuse_division,
+    refuse_draw,
+    refuse_init,
 )
-from equalized_lr.plan.memory import refuse_unwritable
-from equalized_lr.plan.plan import (
-    Plan,
-    Share,
-    Where,
-    bias_of,
-    group,
-    plan_model,
-    plan_parameter,
-    refuse_empty,
-)
+from equalized_lr.plan.left_alone import is_look_up
+from equalized_lr.plan.plan import Plan, Where, plan_equalizing, plan_removal
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
-from equalized_lr.plan.sharing import Slot, refuse_outside_holders
-from equalized_lr.plan.values import Init, bake, draw, keep, refuse_values
+from equalized_lr.plan.sharing import refuse_outside_holders, refuse_unwritable
+from equalized_lr.plan.slots import Fans, Slot
 
+Init = Literal["normal", "keep"]
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -45,6 +38,7 @@ def equalize_lr(
     lr_mul: LrMul = 1.0,
     init: Init = "normal",
     fan: SupportsFloat | None = None,
+    fans: Fans | None = None,
     where: Where | None = None,
     generator: torch.Generator | None = None,
     optimizer: Optimizers = None,
@@ -82,6 +76,8 @@ def equalize_lr(
         init: "normal" draws w from N(0, 1 / lr_mul**2) and sets biases to zero (the paper's);
             "keep" stores w = weight / c, so that the function of a trained model stays.
         fan: the number of connections of the named parameter, in place of what `fans` says.
+        fans: what is known beside what the function `fans` says, by plain qualified names, such
+            as `observe(model, x)`. Where both speak of one weight, this one wins.
         where: called as `where(qualified_module_name, module)`; only layers for which it is true
             are equalized. A Parameter that several layers share is equalized in all of them.
         generator: for the draws of "normal".
@@ -99,22 +95,16 @@ def equalize_lr(
     The constant is that of He et al. 2015 (equations 10 and 14); applying it at run time is Karras
     et al. 2018, "Progressive Growing of GANs", section 4.1.
     """
-    rule = Rule.checked(gain, mode, lr_mul, fan)
-    plan = _plan(module, name, rule, where)
-    for slot in (slot for share in plan.shares for slot in share.slots):
-        refuse_owned(slot)
-        refuse_unstorable(slot)
-    refuse_values(plan, init, generator)
-    refuse_unwritable(module, [share.slots[0] for share in plan.shares] + plan.plain_biases)
-    refuse_outside_holders([share.slots for share in plan.shares])
+    plan = plan_equalizing(module, name, Rule.checked(gain, mode, lr_mul, fan), where, fans)
+    _check(plan, module, init, generator)
     if optimizer is not None and init != "keep":
         raise InvalidArgument("init", init, "'keep' where an optimizer is to go on")
-    handovers = plan_handovers(optimizer, _constants(plan.shares), -1)
-    _attach_all(plan.shares)
-    if init == "normal":
-        draw(plan, generator)
+    handovers = plan_handovers(optimizer, plan.scales, -1)
+    _attach_all(plan)
+    if init == "keep":
+        rescale(plan.scales, -1)
     else:
-        keep(plan)
+        draw(plan, generator)
     for handover in handovers:
         handover.apply()
     return module
@@ -158,17 +148,13 @@ def remove_equalized_lr(
         TiedElsewhere: a layer outside of `module` shares one of the weights.
         EqualizedLRError: another subclass, where `optimizer` cannot be translated.
     """
-    refuse_non_module(module)
-    shares = _equalized_shares(module, name)
-    if not shares:
-        kind = type(module).__name__
-        raise NotEqualized(f"this {kind}" if name is None else f"'{name}' of this {kind}")
-    refuse_unwritable(module, [share.slots[0] for share in shares])
-    refuse_outside_holders([share.slots for share in shares])
-    handovers = plan_handovers(optimizer, _constants(shares), 1)
-    for slot in (slot for share in shares for slot in share.slots):
+    plan = plan_removal(module, name)
+    refuse_unwritable(module, [share.slots[0] for share in plan.shares])
+    refuse_outside_holders([share.slots for share in plan.shares])
+    handovers = plan_handovers(optimizer, plan.scales, 1)
+    for slot in plan.slots:
         detach(slot.module, slot.name)
-    bake(shares)
+    rescale(plan.scales, 1)
     for handover in handovers:
         handover.apply()
     return module
@@ -189,59 +175,45 @@ def is_equalized(module: nn.Module, name: str | None = None) -> bool:
     return bool(scales_of(module)) if name is None else name in scales_of(module)
 
 
-def _plan(module: nn.Module, name: str | None, rule: Rule, where: Where | None) -> Plan:
-    refuse_non_module(module)
-    if name is None:
-        if rule.fan is not None:
-            raise InvalidArgument("fan", rule.fan, "None in a whole-model call: it goes with name=")
-        plan = plan_model(module, rule, where)
-        refuse_empty(plan, module)
-        return plan
-    if where is not None:
-        raise InvalidArgument("where", where, "None where one parameter is named")
-    return plan_parameter(module, rule, name)
+def _check(plan: Plan, root: nn.Module, init: str, generator: torch.Generator | None) -> None:
+    refuse_init(init)
+    for share in plan.shares:
+        for slot in share.slots:
+            refuse_attachment(slot)
+        if init == "keep":
+            refuse_division(share.slots[0], share.scale)
+        else:
+            refuse_draw(share.slots[0], share.lr_mul, generator)
+    refuse_unwritable(root, [share.slots[0] for share in plan.shares] + plan.plain_biases)
+    refuse_outside_holders([share.slots for share in plan.shares])
 
 
-def _constants(shares: list[Share]) -> dict[Tensor, float]:
-    return {share.parameter: share.scale for share in shares}
-
-
-def _attach_all(shares: list[Share]) -> None:
-    slots = [(slot, share.scale) for share in shares for slot in share.slots]
-    for done, (slot, scale) in enumerate(slots):
-        try:
+def _attach_all(plan: Plan) -> None:
+    attached: list[Slot] = []
+    scales = [(slot, share.scale) for share in plan.shares for slot in share.slots]
+    try:
+        for slot, scale in scales:
             attach(slot.module, slot.name, scale)
-        except BaseException as error:
-            for other, _ in reversed(slots[:done]):
-                detach(other.module, other.name)
-            if isinstance(error, TypeError):
-                kind = type(slot.module).__name__
-                raise FixedClass(str(slot), kind, str(error)) from error
-            raise
+            attached.append(slot)
+    except BaseException as error:
+        for slot in reversed(attached):
+            detach(slot.module, slot.name)
+        if isinstance(error, TypeError):
+            slot, _ = scales[len(attached)]
+            raise FixedClass(str(slot), type(slot.module).__name__, str(error)) from error
+        raise
 
 
-def _equalized_shares(root: nn.Module, name: str | None) -> list[Share]:
-    needs = [
-        Share(scale, [Slot(path, module, key)])
-        for path, module in root.named_modules()
-        for key, scale in scales_of(module).items()
-    ]
-    for slot in (share.slots[0] for share in needs):
-        refuse_sharded(slot)
-        refuse_if_wrapped_on_top(slot.module, slot.name, str(slot))
-        refuse_offloaded(slot)
-    shares = group(needs)
-    if name is None:
-        return shares
-    named = [(root, key) for key in _given_back_with(root, name)]
-    return [s for s in shares if any((slot.module, slot.name) in named for slot in s.slots)]
+def draw(plan: Plan, generator: torch.Generator | None) -> None:
+    """w ~ N(0, 1 / lr_mul**2) for weights, zero for biases and padding.
 
-
-def _given_back_with(module: nn.Module, name: str) -> list[str]:
-    """The name and that of its equalized bias, unless another equalized weight needs the bias."""
-    names = [key for key in scales_of(module) if key == name]
-    bias = bias_of(module, name)
-    if names and bias in scales_of(module):
-        others = [key for key in scales_of(module) if key not in (name, bias)]
-        names += [bias] if bias not in [bias_of(module, key) for key in others] else []
-    return names
+    Karras et al. 2018 (PGGAN), section 4.1, with lr_mul as in StyleGAN.
+    """
+    for share in plan.weights:
+        draw_normal(share.parameter, 1.0 / share.lr_mul, generator)
+    for bias in [share.slots[0] for share in plan.biases] + plan.plain_biases:
+        bias.parameter.detach().zero_()
+    for slot in plan.slots:
+        padding = slot.module.padding_idx if is_look_up(slot.module) else None
+        if padding is not None:
+            slot.parameter.detach()[padding] = 0.0

@@ -1,9 +1,12 @@
-"""Packages that only some calls need, and that are imported by them."""
+"""What may be absent: packages that only some calls need, and what old versions of torch lack."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
+
+from torch import compiler, optim
+from torch.fx import _symbolic_trace
 
 from equalized_lr.errors import MissingPackage
 
@@ -18,3 +21,17 @@ def needed(name: str, *facts: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise MissingPackage(name.partition(".")[0], *facts) from None
+
+
+# Before torch 2.9 there is no Muon.
+MUON: type[optim.Optimizer] | None = getattr(optim, "Muon", None)
+
+
+def _symbolic_trace_is_at_work() -> bool:
+    """torch 2.9's `is_fx_symbolic_tracing`, for the versions before it."""
+    return _symbolic_trace._is_fx_tracing_flag and not compiler.is_compiling()
+
+
+is_fx_symbolic_tracing = getattr(
+    _symbolic_trace, "is_fx_symbolic_tracing", _symbolic_trace_is_at_work
+)

@@ -1,12 +1,29 @@
-"""Tensors that are distributed over processes, without importing what distributes them."""
+"""Facts about tensors: where they lie, who holds them, whether they are distributed."""
 
 from __future__ import annotations
 
 import gc
 import sys
-from typing import Any, cast
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar, cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensor
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+T = TypeVar("T")
+SCALABLE = frozenset(
+    {
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float64,
+        torch.complex64,
+        torch.complex128,
+    }
+)
 
 
 def is_dtensor(tensor: object) -> bool:
@@ -48,3 +65,109 @@ def distribute_like(tensor: Tensor, parameter: Tensor) -> Tensor:
     tensors = sys.modules["torch.distributed.tensor"]
     like = cast(Any, parameter)
     return cast(Tensor, tensors.distribute_tensor(tensor, like.device_mesh, like.placements))
+
+
+def living(kind: type[T]) -> Iterator[T]:
+    """All living objects of a class; a search of the heap."""
+    objects = gc.get_objects()
+    # By type, not by isinstance: that would run the `__class__` of proxies and lazy objects.
+    kinds = {one for one in set(map(type, objects)) if issubclass(one, kind)}
+    return (one for one in objects if type(one) in kinds)
+
+
+class Holder(NamedTuple):
+    """A module that holds a parameter."""
+
+    parameter: Tensor
+    kind: str
+
+
+def module_holding(parameters: Collection[int], inside: Iterable[nn.Module]) -> Holder | None:
+    """A module that holds one of these parameters (by id), other than those inside."""
+    if next(_holders(parameters, inside), None) is None:
+        return None
+    gc.collect()  # it may have been dead already, in a cycle
+    return next(_holders(parameters, inside), None)
+
+
+def _holders(parameters: Collection[int], inside: Iterable[nn.Module]) -> Iterator[Holder]:
+    known = set(map(id, inside))
+    for module in living(nn.Module):
+        if id(module) not in known:
+            for parameter in module.__dict__.get("_parameters", {}).values():
+                if id(parameter) in parameters:
+                    yield Holder(parameter, type(module).__name__)
+
+
+def unscalable_kind(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being multiplied by c, in words; None if nothing does."""
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.dtype not in SCALABLE:
+        return f"of {tensor.dtype}"
+    if tensor.layout is not torch.strided or _is_wrapper(tensor):
+        return f"a {type(tensor).__name__} ({tensor.layout})"
+    return None
+
+
+def _is_wrapper(tensor: object) -> bool:
+    return is_traceable_wrapper_subclass(tensor) and not is_dtensor(tensor)
+
+
+def address(tensor: Tensor) -> int:
+    """Where a tensor's memory begins; 0 if it has none."""
+    if is_lazy(tensor) or isinstance(tensor, FakeTensor):
+        return 0
+    if tensor.layout is not torch.strided or not tensor.numel():
+        return 0
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):  # tensors of tensors have no storage of their own
+        return 0
+
+
+def fingerprint(tensor: Tensor) -> tuple[object, ...]:
+    """What changes when a tensor's values do, but for writes through `.data`."""
+    local = _local(tensor)
+    start = 0 if isinstance(local, FakeTensor) else local.data_ptr()
+    return tensor._version, start, tensor.dtype, tensor.shape, local.stride()
+
+
+def other_holders(tensor: Tensor) -> int:
+    """How many other tensors there are on a tensor's memory; 0 where torch cannot tell."""
+    local = _local(tensor)
+    if local.is_meta or type(local) is not Tensor:
+        return 0
+    storage: Any = local.untyped_storage()
+    count: int = vars(torch._C)["_storage_Use_Count"](storage._cdata)
+    return count - 2  # the tensor itself, and `storage`
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return cast(Tensor, cast(Any, tensor)._local_tensor) if is_dtensor(tensor) else tensor
+
+
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same in kind and in every element, NaN included."""
+    if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
+        return False
+    if one.is_meta:
+        return True
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def has_overflowed(before: Tensor, after: Tensor) -> bool:
+    """Whether numbers that were finite are finite no more; False where there are none to see."""
+    if after.is_meta or isinstance(after, FakeTensor):
+        return False
+    if after.layout is not torch.strided or is_dtensor(after):
+        return False
+    return not torch.equal(after.isfinite(), before.isfinite())
+
+
+def largest(tensor: Tensor) -> float:
+    """The largest finite absolute value; 0 if there are no values."""
+    if tensor.is_meta or tensor.numel() == 0 or isinstance(tensor, FakeTensor):
+        return 0.0
+    finite = tensor.detach().abs().nan_to_num(nan=0.0, posinf=0.0)
+    return float(finite.max())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from equalized_lr import errors
 from equalized_lr.checkpoint import convert, families, from_plain, guess, to_plain
-from equalized_lr.checkpoint.convert import as_tensors
+from equalized_lr.checkpoint.state import State
 from tests.support.samples import NETWORKS
 
 KEYS = sorted({key for _, _, keys in NETWORKS.values() for key in keys})
@@ -56,7 +56,7 @@ def test_anything(state, family, given_facts, back):
     """No crash other than our own errors; what comes out has the given dtypes and devices."""
     with suppress(errors.EqualizedLRError):
         result = (from_plain if back else to_plain)(state, family, **given_facts)
-        kinds = {(value.dtype, value.device) for value in as_tensors(state).values()}
+        kinds = {(value.dtype, value.device) for value in State.of(state).tensors.values()}
         assert {(value.dtype, value.device) for value in result.values()} <= kinds
 
 
@@ -81,6 +81,6 @@ def test_guesses(state):
 
 def test_another_error_would_be_seen(monkeypatch):
     """Negative control: an error that is not ours fails the test above."""
-    monkeypatch.setattr(convert, "follow", lambda *args, **kwargs: {}["missing"])
+    monkeypatch.setattr(convert, "convert_tensors", lambda *args, **kwargs: {}["missing"])
     with pytest.raises(KeyError):
         test_anything.hypothesis.inner_test({"lod": torch.ones(())}, "pggan", {}, back=False)

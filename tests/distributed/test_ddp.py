@@ -46,6 +46,7 @@ def ddp_compiled(rank, backend):
     assert_as_alone(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled(world, backend):
     """DDP's buckets split the compiled graph; the weights are the same."""

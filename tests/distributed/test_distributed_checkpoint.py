@@ -25,6 +25,8 @@ from tests.support.training import (
     values,
 )
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
 

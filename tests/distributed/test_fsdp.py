@@ -95,6 +95,7 @@ def fsdp2_compiled(rank):
     assert_as_alone(model)
 
 
+@pytest.mark.slow
 def test_fsdp2_with_compiled_blocks(world):
     """Compiled blocks, sharded one by one."""
     world.run(fsdp2_compiled)

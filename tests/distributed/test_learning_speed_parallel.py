@@ -18,6 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from equalized_lr import LearningSpeed, equalize_lr, errors
 from tests.support.training import batches, build, loss_of, make_optimizer
 
+pytestmark = pytest.mark.slow
+
 
 def follow(model, inputs, called=None):
     """The relative steps of a training, by the weights' own names."""

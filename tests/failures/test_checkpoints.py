@@ -3,7 +3,6 @@
 import copy
 
 import pytest
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -56,16 +55,6 @@ def test_load_by_assignment(mechanism):
     model.load_state_dict(other.state_dict(), assign=True)
     close(model[0].weight, plain_other[0].weight)
     mechanism.assert_alike(model, plain_other, x())
-
-
-@common_hook("holds")
-def test_safetensors(mechanism, tmp_path):
-    """Stored weights through safetensors' own model functions."""
-    model, plain = mechanism.twins(net())
-    safetensors.torch.save_model(model, str(tmp_path / "model.safetensors"))
-    fresh, _ = mechanism.twins(net())
-    safetensors.torch.load_model(fresh, str(tmp_path / "model.safetensors"))
-    mechanism.assert_alike(fresh, plain, x())
 
 
 @common_hook("error")

@@ -1,16 +1,14 @@
 """Export: programs, ONNX, traces, scripts, graphs, quantization."""
 
-import io
 import warnings
 
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from equalized_lr import equalize_lr, errors
 from tests.support.assertions import Snapshot
-from tests.support.mechanisms import EQUALIZED, close, common_hook, first, net, x
+from tests.support.mechanisms import EQUALIZED, close, common_hook, net, x
 
 
 class Own(nn.Module):
@@ -37,10 +35,6 @@ class Perceptron(nn.Module):
         return self.net(inputs)
 
 
-def convolution():
-    return nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.ReLU())
-
-
 @pytest.mark.parametrize("trained", [False, True])
 @common_hook("error")
 def test_export_without_strictness(mechanism, trained):
@@ -61,29 +55,6 @@ def test_export_with_strictness(mechanism):
     model, plain = mechanism.twins(net())
     program = torch.export.export(model, (x(),), strict=True)
     close(program.module()(x()), plain(x()))
-
-
-@pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
-@pytest.mark.parametrize(
-    ("make", "shape", "dynamo"),
-    [
-        (net, (4, 6), True),
-        (net, (4, 6), False),
-        (convolution, (1, 2, 5, 5), True),
-        (convolution, (1, 2, 5, 5), False),
-        (lambda: nn.TransformerEncoderLayer(8, 2, 16, 0.0), (5, 2, 8), True),
-        (lambda: nn.GRU(6, 4, bidirectional=True), (5, 2, 6), False),
-    ],
-    ids=["linear", "linear (old)", "convolution", "convolution (old)", "transformer", "GRU (old)"],
-)
-def test_onnx(make, shape, dynamo):
-    """onnxruntime computes what the model computes, from both of torch's exporters."""
-    model = equalize_lr(make()).eval()  # plain models, too, export the others in one way only
-    inputs, file = x(*shape).float(), io.BytesIO()
-    torch.onnx.export(model, (inputs,), file, dynamo=dynamo, input_names=["x"], verbose=False)
-    session = onnxruntime.InferenceSession(file.getvalue())
-    output = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(output), first(model(inputs)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")

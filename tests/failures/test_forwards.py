@@ -5,7 +5,7 @@ import asyncio
 import torch
 from torch import nn
 
-from equalized_lr.layer.hook import hook_of
+from equalized_lr.layer.caching import current_cache
 from tests.support.mechanisms import EQUALIZED, close, common_hook, x
 
 
@@ -90,7 +90,7 @@ def test_hooks_that_change_inputs_and_outputs(mechanism):
 
 
 def test_a_hook_that_raises():
-    """A hook that fails after the forward, or is always called and fails, leaves no window."""
+    """A hook that fails after the forward, or is always called and fails, leaves no cache."""
     model, plain = EQUALIZED.twins(nn.Linear(6, 3))
     for options in ({}, {"always_call": True}, {"prepend": True}):
         handle = model.register_forward_hook(lambda *_: 1 / 0, **options)
@@ -98,5 +98,5 @@ def test_a_hook_that_raises():
             model(x())
         except ZeroDivisionError:
             handle.remove()
-        assert hook_of(model).window is None
+        assert current_cache() is None
         EQUALIZED.assert_alike(model, plain, x())

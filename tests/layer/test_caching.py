@@ -149,16 +149,13 @@ def test_any_other_change_is_seen(layer, change):
         assert layer.weight.requires_grad == layer.weight_orig.requires_grad
 
 
-def test_grad_modes_keep_apart(layer):
-    """An evaluation between two losses neither takes their gradient nor costs them anything."""
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_grad_modes_do_not_matter(layer, mode):
+    """A weight first read in an evaluation takes the gradient of the loss that follows."""
     with cached():
-        weight = layer.weight
-        with torch.no_grad():
-            assert not layer.weight.requires_grad
-            assert layer.weight is layer.weight
-        with torch.inference_mode():
-            assert layer.weight.is_inference()
-            assert layer.weight is layer.weight
+        with mode():
+            assert not layer(X).requires_grad
+            weight = layer.weight
         assert layer.weight is weight
         layer(X).sum().backward()
     assert layer.weight_orig.grad is not None
@@ -312,20 +309,17 @@ def test_inference_tensors(block):
             assert_equal(layer(torch.ones(2, 1, 3))[0], expected)
 
 
-def test_layers_with_windows_share_over_forwards(layer):
+def test_layers_that_share_within_a_forward_share_over_forwards(layer):
     """Layers that may read several times are computed once in the block, too."""
-    lstm = equalize_lr(nn.LSTM(3, 4))
+    lstm, weights = equalize_lr(nn.LSTM(3, 4)), []
+    lstm.register_forward_pre_hook(lambda module, _: weights.append(module.weight_ih_l0))
     with cached():
-        lstm(torch.ones(2, 1, 3))
-        (kept, *_) = current_cache()._computed.values()
-        assert lstm.weight_ih_l0 is kept.weight
-        seen = []
-        lstm.register_forward_pre_hook(lambda module, _: seen.append(module.weight_ih_l0))
-        lstm(torch.ones(2, 1, 3))
-        assert seen[0] is kept.weight
+        for _ in range(2):
+            lstm(torch.ones(2, 1, 3))
+        assert weights[0] is weights[1] is lstm.weight_ih_l0
 
 
-def test_memory_of_before_is_not_given_to_others(layer):
+def test_the_address_of_exchanged_memory_is_not_reused(layer):
     """Exchanged data may not lie where the kept weight's did, or they would be taken for them."""
 
     def comes_back():

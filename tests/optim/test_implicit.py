@@ -9,7 +9,9 @@ from hypothesis import given
 from torch import nn, optim
 
 from equalized_lr import equalize_lr, errors, he_scales, remove_equalized_lr
-from equalized_lr.optim import LREQAdam, explicit_rates, implicit, init_, param_groups, table
+from equalized_lr.handover import powers
+from equalized_lr.optim import LREQAdam, explicit_rates, implicit, init_, param_groups
+from equalized_lr.optional import MUON
 from tests.support.assertions import Snapshot, assert_equal
 from tests.support.strategies import gains, lr_muls, samples, seeds
 from tests.support.trajectories import distance, explicit_of, fixed, train
@@ -54,8 +56,8 @@ def test_groups_by_constant():
     net = nn.Sequential(*(nn.Linear(8, 8) for _ in range(20)))
     optimizer = implicit(optim.Adam, net, lr=0.1)
     weights, biases = optimizer.param_groups
-    assert weights["scale"] == 0.5
-    assert biases["scale"] == 1.0
+    assert weights["equalized_scale"] == 0.5
+    assert biases["equalized_scale"] == 1.0
     assert weights["param_names"] == [f"{i}.weight" for i in range(20)]
     assert (weights["lr"], weights["eps"]) == (0.05, 2e-8)
     assert (biases["lr"], biases["eps"]) == (0.1, 1e-8)
@@ -67,7 +69,7 @@ def test_mixed_models():
     net = mlp()
     equalize_lr(net[0])
     optimizer = implicit(optim.SGD, net, lr=1.0)
-    scales = {n: g["scale"] for g in optimizer.param_groups for n in g["param_names"]}
+    scales = {n: g["equalized_scale"] for g in optimizer.param_groups for n in g["param_names"]}
     expected = {"0.weight_orig": 1.0, "0.bias": 1.0, "2.weight": 0.2, "2.bias": 1.0}
     assert scales == pytest.approx(expected, rel=1e-15)
     assert he_scales(net)["0.weight"] == 0.1
@@ -85,7 +87,8 @@ def test_groups_of_the_user():
     ]
     optimizer = implicit(optim.AdamW, net, params=groups, lr=0.5)
     seen = [
-        (g["param_names"], g["scale"], g["lr"], g["weight_decay"]) for g in optimizer.param_groups
+        (g["param_names"], g["equalized_scale"], g["lr"], g["weight_decay"])
+        for g in optimizer.param_groups
     ]
     assert seen == [
         (["0.weight"], 0.1, 0.1, 1.0),
@@ -106,9 +109,7 @@ def test_generators_of_parameters():
         implicit(optim.SGD, net, params=[], lr=1.0)
 
 
-@pytest.mark.parametrize(
-    "kind", [k for k in table.TABLE if k not in (optim.Muon, optim.SparseAdam)]
-)
+@pytest.mark.parametrize("kind", [k for k in powers.POWERS if k not in (MUON, optim.SparseAdam)])
 def test_groups_build_the_same_optimizer(kind):
     """`kind(param_groups(kind, ...))` has the groups of `implicit`, or is refused with the cure."""
     net = mlp()
@@ -207,43 +208,6 @@ def test_a_frozen_weight_that_trains_later():
         net(torch.ones(1, 200)).sum().backward()
         optimizer.step()
         assert torch.equal(net[0].weight, before) == frozen
-
-
-def test_radam_in_two_phases_at_once():
-    """One rate cannot serve both: refused before anything moves, with the cure."""
-    net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
-    net[1].weight.requires_grad_(False)
-    optimizer = implicit(optim.RAdam, net, lr=0.1)
-    for step in range(8):
-        if step == 7:
-            net[1].weight.requires_grad_(True)
-        optimizer.zero_grad()
-        net(torch.ones(1, 4)).sum().backward()
-        if step < 7:
-            optimizer.step()
-    before = Snapshot(net)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    with pytest.raises(errors.MixedPhases, match="steps 1, 8"):
-        optimizer.step()
-    before.assert_unchanged()
-    assert [group["lr"] for group in optimizer.param_groups] == rates
-
-
-def test_an_exception_in_radams_early_steps():
-    """The rates are those of the groups again."""
-    net = mlp()
-    optimizer = implicit(optim.RAdam, net, lr=0.1)
-    rates = [group["lr"] for group in optimizer.param_groups]
-
-    def closure():
-        assert [group["lr"] for group in optimizer.param_groups] != rates
-        raise ArithmeticError
-
-    with pytest.raises(ArithmeticError):
-        optimizer.step(closure)
-    assert [group["lr"] for group in optimizer.param_groups] == rates
-    with pytest.raises(errors.NotCopyable, match="load the state_dict"):
-        copy.deepcopy(optimizer)
 
 
 @pytest.mark.filterwarnings("ignore")  # of dynamo, about itself

@@ -9,8 +9,8 @@ from torch import nn, optim
 from torch.optim.lr_scheduler import ExponentialLR
 
 from equalized_lr import equalize_lr, errors
+from equalized_lr.handover.scaled_steps import stored_steps_of
 from equalized_lr.optim import ScaledSteps, clip_grad_norm_
-from equalized_lr.optim.scaled_steps import scaled_steps_of
 from tests.support.assertions import assert_equal
 from tests.support.trajectories import distance, explicit_of, fixed, loss_of, train
 
@@ -189,7 +189,7 @@ def test_wrapped_optimizers():
     explicit = [p for group in theirs.param_groups for p in group["params"]]
     for p, q in zip(net.parameters(), explicit, strict=True):
         p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
-    for p, c in scaled_steps_of(ours).constants.items():
+    for p, c in stored_steps_of(ours).scales.items():
         index = next(i for i, q in enumerate(net.parameters()) if q is p)
         explicit[index].grad.mul_(c)
     expected = clip_grad_norm_(theirs, 1e9)
@@ -213,7 +213,7 @@ def test_mixed_and_equalized_models():
     equalize_lr(net[0])
     optimizer = Signs(net.parameters())
     scaled = ScaledSteps(optimizer, net)
-    assert list(scaled.constants.values()) == [0.5]
+    assert list(scaled.scales.values()) == [0.5]
     with pytest.raises(errors.InvalidArgument, match="without ScaledSteps"):
         ScaledSteps(optimizer, net)
     with pytest.raises(errors.InvalidArgument, match="plain names"):
@@ -235,7 +235,7 @@ def test_which_constants_count():
     layer = nn.Linear(4, 2)
     scales = {"weight": 2.0, "bias": 1.0}
     scaled_steps = ScaledSteps(optim.SGD(layer.parameters(), lr=0.1), layer, scales)
-    assert scaled_steps.constants == {layer.weight: 2.0}
+    assert scaled_steps.scales == {layer.weight: 2.0}
 
 
 def test_a_second_one_is_refused_by_name():

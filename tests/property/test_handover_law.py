@@ -15,12 +15,15 @@ from hypothesis import given, settings
 from torch import optim
 
 from equalized_lr import equalize_lr, remove_equalized_lr
-from equalized_lr.optim import ScaledSteps, table
+from equalized_lr.handover import powers
+from equalized_lr.optim import ScaledSteps
 from tests.support.assertions import assert_equal
 from tests.support.trajectories import (
     SETTINGS,
     STEPS,
+    case,
     distance,
+    each_setting,
     effective,
     explicit_of,
     explicit_optimizer,
@@ -32,7 +35,6 @@ from tests.support.trajectories import (
     train,
 )
 
-each_setting = pytest.mark.parametrize(("kind", "numbers"), SETTINGS.values(), ids=SETTINGS)
 POWERS = {"0.weight": 0.25, "3.weight": 0.0625, "3.bias": 0.5, "5.weight": 4.0}
 
 
@@ -104,6 +106,7 @@ def test_a_change_of_form(kind, numbers, at, explicit_first):
     assert distance(changed, expected) < 1e-13
 
 
+@pytest.mark.slow
 @settings(max_examples=15)  # each hand-over looks for other holders on the heap
 @given(optimizers(), networks())
 def test_any_network_there_and_back(optimizer, network):
@@ -123,6 +126,7 @@ def test_powers_of_two_are_exact(kind, numbers):
         assert_equal(effective(changed)[name], value)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(optimizers(), networks(powers_of_two, torch.float32))
 def test_powers_of_two_are_exact_for_all(optimizer, network):
@@ -183,9 +187,9 @@ def test_averages_follow(wrong, monkeypatch):
     """ASGD's average is that of the effective weights from the hand-over on."""
     kind, numbers = SETTINGS["ASGD"]
     if wrong:
-        row = table.TABLE[kind]
+        row = powers.POWERS[kind]
         monkeypatch.setitem(
-            table.TABLE, kind, dataclasses.replace(row, state={**row.state, "ax": 0})
+            powers.POWERS, kind, dataclasses.replace(row, state={**row.state, "ax": 0})
         )
     net, scales = fixed()
     explicit, plain = explicit_of(net, scales), net
@@ -202,10 +206,10 @@ def test_averages_follow(wrong, monkeypatch):
 
 def controls():
     for name, (kind, _numbers) in SETTINGS.items():
-        if name not in ("RAdam, decoupled", "Adafactor, clamped"):
-            for key, power in table.TABLE[kind].state.items():
+        if kind is not optim.RAdam and name != "Adafactor, clamped":  # they keep their state
+            for key, power in powers.POWERS[kind].state.items():
                 if (power or key == "mu_product") and key not in UNSEEN.get(name, ()):
-                    yield name, key
+                    yield case(name, name, key, key=key)
 
 
 # What a setting does not keep, or what no step depends on: of Rprop's last gradient only the
@@ -213,7 +217,6 @@ def controls():
 UNSEEN = {
     "Adam": ["max_exp_avg_sq"],
     "AdamW": ["max_exp_avg_sq"],
-    "RAdam": ["max_exp_avg_sq"],
     "RMSprop": ["grad_avg"],
     "Rprop": ["prev"],
     "ASGD": ["ax"],
@@ -226,8 +229,8 @@ def test_a_neighbouring_power_is_seen(name, key, by, monkeypatch):
     """Negative control for each part of the state."""
     kind, numbers = SETTINGS[name]
     expected = one_form(kind, numbers, *fixed())
-    row = table.TABLE[kind]
+    row = powers.POWERS[kind]
     wrong = dataclasses.replace(row, state={**row.state, key: row.state[key] + by})
-    monkeypatch.setitem(table.TABLE, kind, wrong)
+    monkeypatch.setitem(powers.POWERS, kind, wrong)
     changed = changing_form(kind, numbers, *fixed(), (3,), explicit_first=True)
     assert not distance(changed, expected) < 1e-6

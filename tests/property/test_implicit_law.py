@@ -18,12 +18,16 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from equalized_lr import errors
-from equalized_lr.optim import ScaledSteps, explicit_rates, param_groups, table
+from equalized_lr.handover import powers
+from equalized_lr.optim import ScaledSteps, explicit_rates, param_groups
+from equalized_lr.optional import MUON
 from tests.support.assertions import assert_equal
 from tests.support.trajectories import (
     SETTINGS,
     STEPS,
+    case,
     distance,
+    each_setting,
     effective,
     explicit_of,
     explicit_optimizer,
@@ -34,8 +38,6 @@ from tests.support.trajectories import (
     powers_of_two,
     train,
 )
-
-each_setting = pytest.mark.parametrize(("kind", "numbers"), SETTINGS.values(), ids=SETTINGS)
 
 
 @pytest.fixture(autouse=True)
@@ -61,22 +63,11 @@ def test_the_forms_agree(optimizer, network, accumulate):
     assert distance(*both(*optimizer, *network, accumulate=accumulate)) < 1e-12
 
 
-# Rprop steps by the sign of a product of gradients, which rounding decides where it is zero.
-# Newton-Schulz in bfloat16 (Muon) rounds by whole percents, unless all scales are powers of two.
-EXACT = {**SETTINGS}
-del EXACT["Muon"]
-
-
-@pytest.mark.parametrize(("kind", "numbers"), EXACT.values(), ids=EXACT)
-def test_each_row(kind, numbers):
-    """Each row of the table with numbers that all matter."""
-    assert distance(*both(kind, numbers, *fixed())) < 1e-13
-
-
-def test_muon_but_for_its_bfloat16(monkeypatch):
-    """Muon's translation is exact: with its iteration in double precision the forms agree."""
+@each_setting
+def test_each_row(kind, numbers, monkeypatch):
+    """Each row of the table with numbers that all matter; Muon iterates in double precision."""
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self.clone())
-    assert distance(*both(*SETTINGS["Muon"], *fixed())) < 1e-13
+    assert distance(*both(kind, numbers, *fixed())) < 1e-13
 
 
 @each_setting
@@ -90,6 +81,7 @@ def test_powers_of_two_are_exact(kind, numbers):
         assert_equal(effective(implicit)[name], value)
 
 
+@pytest.mark.slow
 @given(optimizers(), networks(powers_of_two, torch.float32))
 def test_powers_of_two_are_exact_for_all(optimizer, network):
     """The same for any network and hyper-parameters."""
@@ -107,7 +99,7 @@ def test_stored_coordinates_are_the_explicit_form(kind, numbers):
     optimizer = explicit_optimizer(kind, net, numbers)
     ScaledSteps(optimizer, net, scales)
     train(net, optimizer)
-    assert distance(explicit, net) < (1e-2 if kind is optim.Muon else 1e-13)
+    assert distance(explicit, net) < (1e-2 if kind is MUON else 1e-13)
 
 
 SCHEDULES = {
@@ -185,15 +177,14 @@ def changed(row, what, by):
     if what == "lr":
         return dataclasses.replace(row, lr=row.lr + by)
     if what == "weight_decay":
-        wrong = type("Wrong", (table.Row,), {})
-        made = wrong(**{f.name: getattr(row, f.name) for f in dataclasses.fields(row)})
+        wrong = type("Wrong", (powers.Powers,), {})
 
-        def powers(self, group):
-            right = table.Row.powers(self, group)
+        def of_group(self, group):
+            right = powers.Powers.of_group(self, group)
             return right | {"weight_decay": right["weight_decay"] + by}
 
-        wrong.powers = powers
-        return made
+        wrong.of_group = of_group
+        return wrong(**{f.name: getattr(row, f.name) for f in dataclasses.fields(row)})
     name, _, index = what.partition("/")
     power = row.others[name]
     if index:
@@ -205,17 +196,18 @@ def changed(row, what, by):
 
 def controls():
     for name, (kind, numbers) in SETTINGS.items():
-        row = table.TABLE[kind]
-        if name in ("RAdam, decoupled", "Adafactor, clamped"):
+        row = powers.POWERS[kind]
+        if kind is optim.RAdam or name == "Adafactor, clamped":  # they step on stored weights
             continue
-        yield name, "lr"
+        yield case(name, name, "lr", key="lr")
         if "weight_decay" in numbers:
-            yield name, "weight_decay"
+            yield case(name, name, "weight_decay", key="weight_decay")
         for key, power in row.others.items():
             if isinstance(power, tuple):
-                yield from ((name, f"{key}/{i}") for i in range(2) if numbers[key][i])
-            elif key in numbers:
-                yield name, key
+                keys = [f"{key}/{i}" for i in range(2) if numbers[key][i]]
+            else:
+                keys = [key] if key in numbers else []
+            yield from (case(name, name, key, key=key) for key in keys)
 
 
 @pytest.mark.parametrize("by", [-1, 1])
@@ -223,6 +215,6 @@ def controls():
 def test_a_neighbouring_power_is_seen(name, what, by, monkeypatch):
     """Negative control for each number of the table."""
     kind, numbers = SETTINGS[name]
-    monkeypatch.setitem(table.TABLE, kind, changed(table.TABLE[kind], what, by))
+    monkeypatch.setitem(powers.POWERS, kind, changed(powers.POWERS[kind], what, by))
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self.clone())
     assert not distance(*both(kind, numbers, *fixed())) < 1e-4  # NaN, too, is seen

@@ -31,7 +31,7 @@ ADAM = {"lr": 0.01, "betas": (0.0, 0.99)}
 def test_the_published_rule(scale, eps, beta2):
     """Fifty steps by random gradients of very different sizes."""
     p = nn.Parameter(torch.randn(5, dtype=torch.float64))
-    group = {"params": [p], "scale": scale}
+    group = {"params": [p], "equalized_scale": scale}
     optimizer = LREQAdam([group], lr=0.1, betas=(0.0, beta2), eps=eps)
     published, expected = PublishedLREQAdam(0.1, scale, beta2, eps), p.tolist()
     for _ in range(50):
@@ -108,7 +108,7 @@ def test_with_one_eps_they_differ(eps, at_most):
 def test_how_much_a_step_falls_short(c, size, steps):
     """With a constant gradient g it is lr * c * (1 - eps / (sqrt(1 - beta2**t) |g| + eps))."""
     p, eps = nn.Parameter(torch.zeros(1, dtype=torch.float64)), 1e-4
-    optimizer = LREQAdam([{"params": [p], "scale": c}], lr=1.0, eps=eps)
+    optimizer = LREQAdam([{"params": [p], "equalized_scale": c}], lr=1.0, eps=eps)
     for _ in range(steps):
         p.grad = torch.full_like(p, size)
         before = p.item()
@@ -126,7 +126,10 @@ def test_hand_over():
         train(model, optimizer, range(25))
         if model is changes:
             remove_equalized_lr(model, optimizer=optimizer)
-            assert {group["scale"] for group in optimizer.param_groups} == {1.0, *scales.values()}
+            assert {group["equalized_scale"] for group in optimizer.param_groups} == {
+                1.0,
+                *scales.values(),
+            }
         train(model, optimizer, range(25, 50))
     assert distance(changes, stays) < 1e-13
 
@@ -160,10 +163,10 @@ def test_resuming():
 @pytest.mark.parametrize(
     ("numbers", "match"),
     [
-        ({"scale": 0.0}, "scale"),
-        ({"scale": -1.0}, "scale"),
-        ({"scale": math.inf}, "scale"),
-        ({"scale": math.nan}, "scale"),
+        ({"equalized_scale": 0.0}, "equalized_scale"),
+        ({"equalized_scale": -1.0}, "equalized_scale"),
+        ({"equalized_scale": math.inf}, "equalized_scale"),
+        ({"equalized_scale": math.nan}, "equalized_scale"),
         ({"betas": (0.0, 1.0)}, "betas"),
         ({"betas": (0.0, 1.5)}, "betas"),
         ({"betas": (0.0, -0.1)}, "betas"),
@@ -178,6 +181,6 @@ def test_numbers_out_of_their_range(numbers, match):
 def test_defaults():
     """Those of ALAE's code; beta2 = 0 is admitted."""
     (group,) = LREQAdam([nn.Parameter(torch.ones(2))]).param_groups
-    numbers = ("lr", "betas", "eps", "weight_decay", "maximize", "scale")
+    numbers = ("lr", "betas", "eps", "weight_decay", "maximize", "equalized_scale")
     assert [group[key] for key in numbers] == [1e-3, (0.0, 0.99), 1e-8, 0.0, False, 1.0]
     LREQAdam([nn.Parameter(torch.ones(2))], betas=(0.0, 0.0))

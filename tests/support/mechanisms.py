@@ -106,7 +106,7 @@ class Mechanism:
 
 
 EQUALIZED = Mechanism(
-    "equalized", lambda m: equalize_lr(m, init="keep"), remove_equalized_lr, he_scales
+    "equalized", lambda m: equalize_lr(m, init="keep", fans={}), remove_equalized_lr, he_scales
 )
 COMMON_HOOK = Mechanism(
     "common-hook", wrap_in_common_hooks, unwrap_common_hooks, scales_in_common_hooks

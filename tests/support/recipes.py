@@ -1,39 +1,71 @@
-"""The recipes of docs/works-with.md, by their headings."""
+"""The Python blocks of README and docs: each page is a script, each recipe one of its own."""
 
 import os
 import re
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
-
-PAGE = Path(__file__).parents[2] / "docs" / "works-with.md"
+ROOT = Path(__file__).parents[2]
+MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGE = ROOT / "docs" / "works-with.md"
 TWO_PROCESSES = "<!-- two processes -->"
 
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+IMPORT = re.compile(r"^ *(?:import|from) (\w+)", re.MULTILINE)
+CORE = {"torch", "equalized_lr", *sys.stdlib_module_names}
 
-def recipes(*, two_processes):
-    """The Python blocks of the page, by heading: those of two processes, or all others."""
-    document = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=0)]).parse(PAGE)
-    found = {}
-    for example in document.examples():
-        above = document.text[: example.start].rstrip()
-        if above.endswith(TWO_PROCESSES) == two_processes:
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a page, and the text above it."""
+
+    path: Path
+    above: str
+    source: str
+
+    @property
+    def line(self):
+        return self.above.count("\n") + 1
+
+    @property
+    def needs_more(self):
+        """Whether it needs a package that is not among the tests' own: see `integration`."""
+        return ".plot(" in self.source or not CORE.issuperset(IMPORT.findall(self.source))
+
+    def run(self, names):
+        """Lines count as in the page; names live on in what a block leaves behind, as in `fans`."""
+        exec(compile("\n" * self.line + self.source, self.path, "exec"), names)
+
+    def run_alone(self):
+        """Runs it as a script of its own: nothing is imported or defined but what it shows."""
+        self.run({"__name__": "recipe"})
+
+
+def blocks(path):
+    """All blocks of a page, in its order."""
+    text = path.read_text()
+    return [Block(path, text[: match.start()], match[1]) for match in BLOCK.finditer(text)]
+
+
+def pages(*, needs_more):
+    """The pages that are scripts, with packages beyond the tests' own or without them."""
+    scripts = [path for path in MARKDOWN if path != PAGE]
+    return [path for path in scripts if any(b.needs_more for b in blocks(path)) == needs_more]
+
+
+def recipes(*, two_processes=False, needs_more=False):
+    """The recipes of docs/works-with.md of one kind, by their headings."""
+    chosen = {}
+    for block in blocks(PAGE):
+        above = block.above.rstrip()
+        if above.endswith(TWO_PROCESSES) == two_processes and block.needs_more == needs_more:
             heading = re.findall(r"^### (.*)$", above, re.MULTILINE)[-1]
-            found[f"{heading} (line {example.line})"] = example
-    return found
+            chosen[f"{heading} (line {block.line})"] = block
+    return chosen
 
 
-def run_alone(example):
-    """Runs a recipe as a script of its own: nothing is imported or defined but what it shows."""
-    run_source(example.line, str(example.parsed))
-
-
-def run_in_rank(rank, line, source, directory):
-    """The same in one of several processes, which share a directory."""
+def run_in_rank(rank, block, directory):
+    """A recipe in one of several processes, which share a directory."""
     os.chdir(directory)
-    run_source(line, source)
-
-
-def run_source(line, source):
-    """Lines count as in the page; names live on in what a recipe leaves behind, as in `fans`."""
-    exec(compile("\n" * line + source, PAGE, "exec"), {"__name__": "recipe"})
+    block.run_alone()

@@ -4,13 +4,14 @@ Sizes differ wherever they can, so that a wrong axis gives a wrong number. Const
 from the formulas of the sources; None stands for what is left alone.
 """
 
+from collections import OrderedDict
+
 import torch
 
+from tests.support import newer_samples as newer
+from tests.support.newer_samples import he
+
 SQRT2 = 2**0.5
-
-
-def he(gain, fan, lr_mul=1.0):
-    return gain / fan**0.5 * lr_mul
 
 
 PGGAN = {
@@ -486,8 +487,18 @@ OT_VAE = {
     "norm.bias": ((5,), None),
 }
 
+OWN = {
+    "0.weight_orig": ((5, 6), he(SQRT2, 6, 0.5)),
+    "0.bias_orig": ((5,), 0.5),
+    "norm.weight": ((5,), None),
+    "rnn.weight_ih_l0_orig": ((8, 5), he(SQRT2, 5)),
+    "rnn.bias_ih_l0": ((8,), None),
+}
+OWN_SCALES = {key.removesuffix("_orig"): c for key, (_, c) in OWN.items() if c is not None}
+
 # Family, what has to be said besides, and the network; a network of two parts is joined.
 NETWORKS = {
+    "equalized-lr": ("equalized-lr", {"scales": OWN_SCALES}, OWN),
     "pggan": ("pggan", {}, PGGAN),
     "stylegan-1": ("stylegan", {}, STYLEGAN1),
     "stylegan-1-d": ("stylegan", {}, STYLEGAN1_D),
@@ -521,6 +532,21 @@ NETWORKS = {
     "alae-e": ("alae", {"form": "explicit"}, ALAE_E),
     "alae-f": ("alae", {"form": "explicit"}, ALAE_F),
     "alae-mapping": ("alae", {"form": "explicit"}, ALAE_MAPPING),
+    "stylegan-xl": ("stylegan-xl", {}, newer.STYLEGAN_XL),
+    "stylegan-xl-d": ("stylegan-xl", {}, newer.STYLEGAN_XL_D),
+    "stylegan-t": ("stylegan-t", {}, newer.STYLEGAN_T),
+    "stylegan-t-d": ("stylegan-t", {}, newer.STYLEGAN_T_D),
+    "eg3d": ("eg3d", {"decoder_lr_mul": 0.5}, newer.EG3D),
+    "eg3d-d": ("eg3d", {}, newer.EG3D_D),
+    "mat": ("mat", {}, newer.MAT),
+    "mat-d": ("mat", {}, newer.MAT_D),
+    "swagan": ("swagan", {}, newer.SWAGAN),
+    "swagan-d": ("swagan", {}, newer.SWAGAN_D),
+    "lia": ("lia", {}, newer.LIA),
+    "float": ("float", {}, newer.FLOAT),
+    "styleswin": ("styleswin", {}, newer.STYLESWIN),
+    "styleswin-d": ("styleswin", {}, newer.STYLESWIN_D),
+    "mmgen-stylegan3": ("mmgen", {}, newer.MMGEN_STYLEGAN3),
     "imaginaire": ("imaginaire", {}, IMAGINAIRE),
     "ot-vae": ("ot-vae", {}, OT_VAE),
 }
@@ -534,4 +560,18 @@ def stored(name, dtype=torch.float64):
         if key.endswith("_scale"):
             weight = key.replace("_scale", "_ori")
             state[key] = torch.tensor(keys[weight][1], dtype=dtype)
+    if family == "equalized-lr":
+        state = signed(state)
     return family, facts, state
+
+
+def signed(state):
+    """The state_dict with the metadata that equalized modules leave in it."""
+    metadata = OrderedDict({"": {}, "norm": {"version": 1}})
+    for key, scale in OWN_SCALES.items():
+        path, _, name = key.rpartition(".")
+        own = {"version": 1, "equalized_lr": {"version": 1, "scales": {}}}
+        metadata.setdefault(path, own)["equalized_lr"]["scales"][name] = scale
+    state = OrderedDict(state)
+    state._metadata = metadata
+    return state

@@ -3,12 +3,14 @@
 import copy
 import math
 
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import nn, optim
 
 from equalized_lr import equalize_lr
 from equalized_lr.optim import implicit
+from equalized_lr.optional import MUON
 
 STEPS = 50
 # Every number that has a power of c is large enough to matter: a wrong power is then seen.
@@ -33,8 +35,22 @@ SETTINGS = {
     "ASGD": (optim.ASGD, {"lr": 0.1, "lambd": 0.1, "t0": 10, **DECAY}),
     "Adafactor": (optim.Adafactor, {"lr": 0.05, "eps": (0.0, 0.5), **DECAY}),
     "Adafactor, clamped": (optim.Adafactor, {"lr": 0.05, "eps": (1e-2, 0.5), **DECAY}),
-    "Muon": (optim.Muon, {"lr": 0.01, "eps": 0.05, **DECAY}),
 }
+if MUON is not None:
+    SETTINGS["Muon"] = (MUON, {"lr": 0.01, "eps": 0.05, **DECAY})
+
+SAMPLE = ("SGD", "Adam")
+
+
+def case(name, *values, key=""):
+    """The case of one setting; without `-m slow` only those of the sample run."""
+    marks = () if name in SAMPLE else pytest.mark.slow
+    return pytest.param(*values, id=f"{name}-{key}" if key else name, marks=marks)
+
+
+each_setting = pytest.mark.parametrize(
+    ("kind", "numbers"), [case(name, *values) for name, values in SETTINGS.items()]
+)
 
 # What a row may be given; each example draws one of each.
 OPTIONS = {
@@ -115,7 +131,7 @@ def explicit_of(net, scales):
 
 def trainable(kind, net):
     """The parameters that a class can train: Muon takes matrices only."""
-    return [p for p in net.parameters() if kind is not optim.Muon or p.ndim == 2]
+    return [p for p in net.parameters() if kind is not MUON or p.ndim == 2]
 
 
 def explicit_optimizer(kind, net, settings):

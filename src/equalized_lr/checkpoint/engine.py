@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-import torch
 from torch import Tensor
 
-from equalized_lr.checkpoint.rows import Facts, Family, Row, pattern, split_name
-from equalized_lr.errors import AmbiguousState, UnfitTensor, UnknownKeys
-
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What happens to one tensor.
-
-    Attributes:
-        key: its name in what was given.
-        name: its name in the result; "" for a constant that goes into the weight beside it.
-        shape: of the tensor given.
-        scale: the constant c between stored and plain values, or None if it is left alone.
-        why: in a few words, what it is, or why it is left alone.
-        row: the row of the table that applies.
-        flip: whether its kernel is mirrored.
-    """
-
-    key: str
-    name: str
-    shape: tuple[int, ...]
-    scale: float | None
-    why: str
-    row: Row
-    flip: bool = False
+from equalized_lr.checkpoint.conversion import Conversion
+from equalized_lr.checkpoint.family import Family
+from equalized_lr.checkpoint.rows import Facts, Row, pattern, split_name
+from equalized_lr.errors import UnfitTensor, UnknownKeys
 
 
 @dataclass(frozen=True)
@@ -51,12 +26,8 @@ class _Match:
     back: bool
 
     def here(self, name: str) -> str:
-        """A sibling's key in what was given."""
-        return self.path + name if self.back else self.stored(name)
-
-    def stored(self, name: str) -> str:
-        """A sibling's key in the file."""
-        return self.row.stored.format(path=self.path, name=name)
+        """A sibling's key in the argument."""
+        return self.path + name + ("" if self.back else self.row.suffix)
 
 
 class Reading:
@@ -70,55 +41,50 @@ class Reading:
     def __init__(
         self, state: Mapping[str, Tensor], family: Family, table: str, facts: Facts, *, back: bool
     ) -> None:
-        self.family, self.rows, self.facts = family, family.tables[table], facts
-        self.back = back
-        self.keys: dict[str, str] = {}
-        for key in state:
-            dotted = key.replace(family.separator, ".")
-            if dotted in self.keys:
-                raise AmbiguousState(self.keys[dotted], key)
-            self.keys[dotted] = key
-        self.tensors = {dotted: state[key] for dotted, key in self.keys.items()}
+        self.family, self.facts, self.back = family, facts, back
+        self.rows = _compiled(family.tables[table], family.prefix, back)
+        self.dotted = {key: key.replace(family.separator, ".") for key in state}
+        self.tensors = {dotted: state[key] for key, dotted in self.dotted.items()}
 
-    def steps(self) -> list[Step]:
-        """One step for every key, in their order; or an error that names all that are unknown."""
-        steps: list[Step] = []
+    def conversions(self) -> list[Conversion]:
+        """One for every key, in their order; or an error that names all that are unknown."""
+        conversions: list[Conversion] = []
         unknown: list[tuple[str, tuple[int, ...]]] = []
-        named: dict[str, str] = {}
-        for dotted, key in self.keys.items():
+        for key, dotted in self.dotted.items():
             shape = tuple(self.tensors[dotted].shape)
-            matches = [match for row in self.rows if (match := self._match(row, dotted))]
-            fitting = [m for m in matches if m.row.fits(self._stored_shape(m.row, shape))]
-            if len(matches) > 1 and not self.back:  # a name that is known is not just anything
-                fitting = [m for m in fitting if m.row.keys != "**"]
+            matches = self._matches(dotted)
+            fitting = self._fitting(dotted, matches)
             if fitting:
-                step = self._step(fitting[0], key, dotted)
-                if step.name in named:
-                    raise AmbiguousState(named[step.name], key)
-                if step.name:
-                    named[step.name] = key
-                steps.append(step)
+                conversions.append(self._conversion(fitting[0], key, dotted))
             elif matches:
                 axes = " or ".join(map(str, matches[0].row.axes)) or "other"
                 raise UnfitTensor(key, shape, f"has {len(shape)} axes", f"{axes} axes")
             else:
                 unknown.append((key, shape))
         if unknown:
-            raise UnknownKeys(self.family.name, unknown)
-        return steps
+            raise UnknownKeys(self.family.name, unknown, known=len(conversions))
+        return conversions
 
-    def _match(self, row: Row, key: str) -> _Match | None:
-        match = match_key(row, self.family.prefix, key, self.back)
+    def known(self) -> int:
+        """How many keys fit the table."""
+        known = filter(_union(tuple(keys for _, keys in self.rows)).fullmatch, self.tensors)
+        return sum(bool(self._fitting(dotted, self._matches(dotted))) for dotted in known)
+
+    def _matches(self, dotted: str) -> list[_Match]:
+        return [match for row, keys in self.rows if (match := self._match(row, keys, dotted))]
+
+    def _fitting(self, dotted: str, matches: list[_Match]) -> list[_Match]:
+        shape = tuple(self.tensors[dotted].shape)
+        return [match for match in matches if match.row.fits(self._stored_shape(match.row, shape))]
+
+    def _match(self, row: Row, keys: re.Pattern[str], key: str) -> _Match | None:
+        match = _parts(row, keys, key, self.back)
         if match is None or (row.unless and match.here(row.unless) in self.tensors):
             return None
         if row.only and match.path + row.only not in self.tensors:
             return None
-        if row.beside_weight and self.back:
-            siblings = (self.tensors.get(match.path + name) for name in ("weight", "weight_orig"))
-            if not any(weight is not None and weight.dim() >= 2 for weight in siblings):
-                return None
         if row.last:
-            others = (match_key(row, self.family.prefix, key, self.back) for key in self.tensors)
+            others = (_parts(row, keys, other, self.back) for other in self.tensors)
             if match.number < max(other.number for other in others if other):
                 return None
         return match
@@ -126,28 +92,20 @@ class Reading:
     def _stored_shape(self, row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
         return row.stored_shape(shape) if self.back else shape
 
-    def _step(self, match: _Match, key: str, dotted: str) -> Step:
+    def _conversion(self, match: _Match, key: str, dotted: str) -> Conversion:
         row, tensor = match.row, self.tensors[dotted]
-        shape = tuple(tensor.shape)
-        name = "" if row.dropped else match.path + match.name
+        name = match.path + match.name
         if self.back:
-            name = match.stored(match.name).replace(".", self.family.separator)
+            name = (name + row.suffix).replace(".", self.family.separator)
         if row.scale is None:
-            return Step(key, name, shape, None, row.why, row)
-        if tensor.dtype not in FLOATS or tensor.layout is not torch.strided:
-            kind = str(tensor.dtype if tensor.dtype not in FLOATS else tensor.layout)
-            raise UnfitTensor(key, shape, f"is of {kind}", "an ordinary floating-point tensor")
-        scale = self._constant(match, key, shape)
-        if not (math.isfinite(scale) and scale > 0):
-            raise UnfitTensor(key, shape, f"has the constant c = {scale}", "a positive one")
-        flip = row.flip if isinstance(row.flip, bool) else match.number >= self._fact(row.flip)
-        return Step(key, name, shape, scale, row.why, row, flip)
+            return Conversion.alone(key, name, tensor, row.why)
+        flip = row.flip if isinstance(row.flip, bool) else match.number >= self.facts[row.flip]
+        scale = self._scale(match, key, tuple(tensor.shape))
+        return Conversion.scaled(key, name, tensor, scale, row.why, order=row.order, flip=flip)
 
-    def _constant(self, match: _Match, key: str, shape: tuple[int, ...]) -> float:
+    def _scale(self, match: _Match, key: str, shape: tuple[int, ...]) -> float:
         scale = match.row.scale
         assert scale is not None
-        if scale.saved and not self.back:
-            return self._saved(match.path + scale.saved, key, shape)
         if scale.beside:
             sibling = self.tensors.get(match.here(scale.beside))
             if sibling is None:
@@ -157,47 +115,40 @@ class Reading:
             shape = tuple(sibling.shape)
         return scale.value(self._stored_shape(match.row, shape), self.facts)
 
-    def _saved(self, name: str, key: str, shape: tuple[int, ...]) -> float:
-        constant = self.tensors.get(name)
-        if constant is None or constant.numel() != 1 or constant.is_meta:
-            raise UnfitTensor(key, shape, f"has no number '{name}' beside it", "its constant there")
-        return float(constant.real)
 
-    def _fact(self, name: str) -> float:
-        value = self.facts[name]
-        assert isinstance(value, int | float)
-        return value
+@cache
+def _compiled(rows: tuple[Row, ...], prefix: str, back: bool) -> list[tuple[Row, re.Pattern[str]]]:
+    """The rows with the patterns of their stored keys, or of their plain names."""
+    compiled = []
+    for row in rows:
+        path, name = split_name(row.keys)
+        numbered = pattern(path).replace(r"(?:\d+)", r"(?P<number>\d+)", 1)
+        keys = f"(?P<path>{pattern(prefix)}{numbered})(?P<name>{pattern(name)})"
+        compiled.append((row, re.compile(keys + ("" if back else re.escape(row.suffix)))))
+    return compiled
 
 
 @cache
-def _expressions(row: Row, prefix: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """The patterns of a row's stored keys and of its plain names."""
-    path, name = split_name(row.keys)
-    own = pattern(path).replace(r"(?:\d+)", r"(?P<number>\d+)", 1)
-    path, name = pattern(prefix) + own, pattern(name)
-    if row.keys.startswith("**"):
-        path, name = r"(?:.*\.)?", row.keys[2:] or r"[^.]*"
-    path, name = f"(?P<path>{path})", f"(?P<name>{name})"
-    stored = re.escape(row.stored).replace(r"\{path\}", path).replace(r"\{name\}", name)
-    return re.compile(stored), re.compile(path + name)
+def _union(patterns: tuple[re.Pattern[str], ...]) -> re.Pattern[str]:
+    """What any of the patterns matches, in one go, since most keys are of other families."""
+    return re.compile("|".join(re.sub(r"\?P<\w+>", "?:", keys.pattern) for keys in patterns))
 
 
-def match_key(row: Row, prefix: str, key: str, back: bool = False) -> _Match | None:
+def _parts(row: Row, keys: re.Pattern[str], key: str, back: bool) -> _Match | None:
     """The parts of a key, if the row knows it."""
-    found = _expressions(row, prefix)[back].fullmatch(key)
+    found = keys.fullmatch(key)
     if found is None:
         return None
-    parts = found.groupdict()
-    name = parts.get("name", row.keys.removeprefix("**"))
-    return _Match(row, parts["path"], name, int(parts.get("number") or 0), back)
+    number = int(found.groupdict().get("number") or 0)
+    return _Match(row, found["path"], found["name"], number, back)
 
 
-def coverage(keys: Iterable[str], family: Family) -> float:
-    """The share of keys that a family knows, but for rows that take anything."""
-    dotted = [key.replace(family.separator, ".") for key in keys]
-    best = 0
-    for rows in family.tables.values():
-        named = [row for row in rows if row.keys != "**"]
-        known = (any(match_key(row, family.prefix, key) for row in named) for key in dotted)
-        best = max(best, sum(known))
-    return best / max(len(dotted), 1)
+def first_row(rows: tuple[Row, ...], prefix: str, key: str) -> Row | None:
+    """The first row whose stored name a key has."""
+    return next((row for row, keys in _compiled(rows, prefix, False) if keys.fullmatch(key)), None)
+
+
+def known_keys(state: Mapping[str, Tensor], family: Family) -> int:
+    """How many keys of a file the table of a family knows that knows most."""
+    tables = family.tables
+    return max(Reading(state, family, table, {}, back=False).known() for table in tables)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-from torch import Tensor
+from dataclasses import dataclass
+from typing import Any
 
 Shape = Sequence[int]
-Facts = Mapping[str, float | str | None]
+Facts = Mapping[str, Any]
 
 
 # The connections into one response, from a stored shape. What comes first names the axes.
@@ -59,7 +58,6 @@ class Scale:
         lr_mul: a number, or the name of a fact.
         times: a number, for gains that are fractions of another.
         beside: the sibling whose shape has the fan, where it is not the tensor's own.
-        saved: the sibling that holds c, where the file has it.
     """
 
     gain: float | str = 1.0
@@ -67,7 +65,6 @@ class Scale:
     lr_mul: float | str = 1.0
     times: float = 1.0
     beside: str = ""
-    saved: str = ""
 
     def value(self, shape: Shape, facts: Facts) -> float:
         """The constant c of a tensor; not finite where the shape has no fan."""
@@ -87,11 +84,11 @@ class Row:
     """One kind of tensor of a family.
 
     Attributes:
-        keys: a pattern of plain names. A dot is a dot, # a number, ** any path; (a|b) and ? are
-            those of regular expressions.
+        keys: a pattern of plain names. A dot is a dot, # a number; (a|b) and ? are those of
+            regular expressions.
         scale: what the stored tensor is multiplied by, or None if it is left alone.
         why: in a few words, what it is, or why it is left alone.
-        stored: the name in the file, made of {path}, which ends in a dot, and {name}.
+        suffix: what the file adds to the name.
         ndim: the numbers of axes that such a tensor can have; () for any.
         kernel: the size of its kernel, if that tells it from another.
         order: the stored axes, in the order in which the plain tensor has them.
@@ -99,24 +96,20 @@ class Row:
             which on it is, the first number of the key.
         unless: not for tensors that have this sibling.
         only: for tensors that have this sibling.
-        beside_weight: on the way back, only where the weight beside it has two or more axes.
         last: only for the largest first number among the keys that match.
-        dropped: not in the plain result, since the constants are in the weights.
     """
 
     keys: str
     scale: Scale | None = None
     why: str = ""
-    stored: str = "{path}{name}"
+    suffix: str = ""
     ndim: tuple[int, ...] = ()
     kernel: int | None = None
     order: tuple[int, ...] = ()
     flip: bool | str = False
     unless: str = ""
     only: str = ""
-    beside_weight: bool = False
     last: bool = False
-    dropped: bool = False
 
     def fits(self, shape: Shape) -> bool:
         """Whether a stored tensor of this shape can be of this kind."""
@@ -139,39 +132,9 @@ class Row:
         return tuple(plain[self.order.index(axis)] for axis in range(len(plain)))
 
 
-def _only_table(state: Mapping[str, Tensor], plain: bool) -> str:
-    return ""
-
-
-@dataclass(frozen=True)
-class Family:
-    """A code base, by the tables of its checkpoints.
-
-    Attributes:
-        name: as `families()` lists it.
-        source: where the rules were read.
-        tables: the rows, first match first; more than one table where architectures share names.
-        facts: what a file does not hold, with the code base's default.
-        prefix: what may stand before every key, as a pattern.
-        separator: what stands between the parts of a key.
-        variant: the name of the fact that picks the table, if there are several.
-        detect: picks the table from a state_dict (the flag says that it is a plain one), or
-            returns None if it cannot tell.
-    """
-
-    name: str
-    source: str
-    tables: Mapping[str, tuple[Row, ...]]
-    facts: Mapping[str, float] = field(default_factory=dict)
-    prefix: str = "(module.)?"
-    separator: str = "."
-    variant: str = ""
-    detect: Callable[[Mapping[str, Tensor], bool], str | None] = _only_table
-
-
 def pattern(keys: str) -> str:
     """The regular expression of a row's keys."""
-    return re.sub(r"\*\*|[.#]", lambda m: {".": r"\.", "#": r"(?:\d+)", "**": ".*"}[m[0]], keys)
+    return re.sub(r"[.#]", lambda sign: {".": r"\.", "#": r"(?:\d+)"}[sign[0]], keys)
 
 
 def split_name(keys: str) -> tuple[str, str]:
@@ -183,15 +146,3 @@ def split_name(keys: str) -> tuple[str, str]:
     ]
     end = ends[-1] if ends else 0
     return keys[:end], keys[end:]
-
-
-def by_names(signs: Mapping[str, str]) -> Callable[[Mapping[str, Tensor], bool], str | None]:
-    """Picks the table whose sign is in a key, if there is one such table and no other."""
-    patterns = {table: re.compile(pattern(sign)) for table, sign in signs.items()}
-
-    def detect(state: Mapping[str, Tensor], plain: bool) -> str | None:
-        keys = [key.replace("/", ".") for key in state]
-        seen = [table for table, p in patterns.items() if any(map(p.search, keys))]
-        return seen[0] if len(seen) == 1 else None
-
-    return detect

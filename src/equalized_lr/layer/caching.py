@@ -1,157 +1,184 @@
-"""How long a computed weight is believed: within one forward, or inside `cached()`."""
+"""How long a computed weight may be reused: within one forward, or inside `cached()`."""
 
 from __future__ import annotations
 
-import sys
+import functools
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor, is_grad_enabled, is_inference_mode_enabled
+from torch import Tensor, is_grad_enabled, is_inference_mode_enabled, nn
 from torch._C import _get_tracing_state, _len_torch_dispatch_stack
 from torch._C._functorch import peek_interpreter_stack
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch._subclasses import FakeTensor
+from torch.compiler import is_dynamo_compiling
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
-from equalized_lr.tensors import fsdp2_is_in_use
-
-# The questions below stand in each forward of each layer, often with the processor's caches full of
-# weights; there each object that is touched costs ten times what it costs in a loop. Hence names
-# bound at import, and few calls.
-
-
-def _is_transformed() -> bool:
-    # A weight computed under a functorch level or a dispatch mode (fake tensors, selective
-    # checkpointing, tracing) belongs to that level and to no other.
-    return peek_interpreter_stack() is not None or _len_torch_dispatch_stack() != 0
+from equalized_lr.layer import writes
+from equalized_lr.layer.writes import Watched
+from equalized_lr.tensors import fingerprint, fsdp2_is_in_use
 
 
-def _times(raw: Tensor, scale: float) -> Tensor:
-    # `raw * scale` would keep the scale as a tensor for backward, and a second backward would fail
-    # on what it shares with the first; this form keeps a number.
-    return cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
+class Kept(Watched):
+    """A weight in a cache, beside the parameter that it was computed from.
 
-
-class Computed(NamedTuple):
-    """A weight, and the tensor and version of it that it was computed from."""
-
-    raw: Tensor
-    version: int
-    weight: Tensor
-
-
-class Window:
-    """What one forward has computed so far.
-
-    Note [A window is a frame]: a computed weight is shared only among the reads of one forward,
-    that is underneath the frame which opened the window. A frame belongs to one thread and is left
-    by every exception (KeyboardInterrupt too, for which torch calls no hook), so no value can
-    survive its forward or cross into another thread, whatever happens to the hook that closes.
+    `layer.to(...)` and `p.data = other` change no version, only the address. Holding the old
+    storage keeps the allocator from reusing that address.
     """
 
-    __slots__ = ("_computed", "_frame")
+    __slots__ = ("_memory", "_requires_grad", "raw")
 
-    def __init__(self, frame: FrameType) -> None:
-        self._frame = frame
-        self._computed: dict[str, Computed] = {}
+    def __init__(self, raw: Tensor, scale: float, weight: Tensor) -> None:
+        super().__init__(raw, scale, weight)
+        self.raw, self._memory, self._requires_grad = raw, raw.detach(), raw.requires_grad
 
-    def read(self, name: str, raw: Tensor, scale: float) -> Tensor:
-        """c * raw, computed at the first read and again whenever its circumstances changed."""
-        if _is_transformed() or raw.is_inference():  # which has no version to compare
-            return raw * scale
-        found = self._computed.get(name)
-        if (
-            found is not None
-            and found.raw is raw
-            and found.version == raw._version
-            and found.weight.requires_grad == (raw.requires_grad and is_grad_enabled())
-            and found.weight.is_inference() == is_inference_mode_enabled()
-            and self._is_open()
-        ):
-            return found.weight
-        weight = _times(raw, scale)
-        if self._is_open():
-            self._computed[name] = Computed(raw, raw._version, weight)
-        return weight
-
-    def _is_open(self) -> bool:
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None:
-            if frame is self._frame:
-                return True
-            frame = frame.f_back
-        return False
-
-
-class Kept(NamedTuple):
-    """A weight inside `cached()`, and what has to be the same for it to be believed.
-
-    What it was computed from is held, so that its id and its memory are not given to others.
-    """
-
-    raw: Tensor
-    now: Hashable
-    memory: Tensor
-    weight: Tensor
-    changes: int | None
+    def is_current(self) -> bool:
+        """Whether the parameter is what it was."""
+        raw = self.raw
+        return self._requires_grad == raw.requires_grad and self.state == fingerprint(raw)
 
 
 class Cache:
-    """What was computed since one thread entered `cached()`.
+    """The weights computed in one forward, or since a thread entered `cached()`.
 
     Note [Caching and FSDP2]: fully_shard gathers new values into the same tensor and takes the
-    count of its changes back, so that nothing shows that they are others. Where there are such
-    models nothing is kept, and every forward computes; what was kept before is of other tensors.
+    count of its changes back, so that nothing shows that they are others. Where it is in use,
+    `cached()` keeps nothing, and each forward computes.
+
+    Attributes:
+        is_long: whether it spans several forwards.
+        is_open: false once it has been closed, perhaps by another thread.
     """
 
-    __slots__ = ("_computed", "ended")
+    __slots__ = ("_kept", "is_long", "is_open")
 
-    def __init__(self) -> None:
-        self._computed: dict[Hashable, Kept] = {}
-        self.ended = False
+    def __init__(self, *, is_long: bool) -> None:
+        self._kept: dict[tuple[int, float], Kept] = {}
+        self.is_long, self.is_open = is_long, True
 
-    def read(self, name: str, raw: Tensor, scale: float) -> Tensor:
-        """As in a window, with one weight for each constant and mode."""
-        # A trace would take a kept weight for a constant.
-        if _get_tracing_state() is not None or _is_transformed() or raw.is_inference():
-            return raw * scale
-        key = id(raw), scale, is_grad_enabled(), is_inference_mode_enabled()
-        now = raw._version, raw.requires_grad, raw.data_ptr(), raw.shape, raw.stride()
-        kept = self._computed.get(key)
-        if kept is not None and kept.now == now:
-            weight = kept.weight
-            if kept.changes is None or kept.changes == weight._version:
-                return weight  # and nobody wrote into it, which must not come back
-        weight = _times(raw, scale)
-        # A conjugate view lies where its tensor lies, and nothing in `now` tells them apart.
-        if fsdp2_is_in_use() or raw.is_complex():
-            return weight
-        changes = None if weight.is_inference() else weight._version
-        # `p.data = other`, which `layer.to(...)` does, changes no version. Kept alive, the memory
-        # of before cannot come back as that of the next values. A window is too short to care.
-        self._computed[key] = Kept(raw, now, raw.detach(), weight, changes)
+    def read(self, raw: Tensor, scale: float) -> Tensor:
+        """c * raw, computed at the first read and again whenever the parameter has changed."""
+        key = id(raw), scale
+        kept = self._kept.get(key)
+        if kept is not None:
+            if kept.is_written():
+                kept.store(raw)
+            if kept.is_current():
+                return kept.values
+        weight = _computed(raw, scale)
+        if self.is_long and _changes_unseen(raw):
+            writes.remember(raw, scale, weight)
+        else:
+            self._kept[key] = Kept(raw, scale, weight)
         return weight
 
+    def store_writes(self) -> None:
+        """Takes what was written into the weights into the parameters."""
+        for kept in self._kept.values():
+            if kept.is_written():
+                kept.store(kept.raw)
+
     def clear(self) -> None:
-        """Forgets everything."""
-        self._computed.clear()
+        """Forgets everything, after storing what was written."""
+        try:
+            self.store_writes()
+        finally:
+            self._kept.clear()
 
 
-class _Caches(threading.local):
-    """The cache of this thread, inside `cached()`."""
+def _changes_unseen(raw: Tensor) -> bool:
+    """Whether a parameter can take other values between two forwards without a trace."""
+    # A conjugate view lies where its tensor lies. A captured graph would replay an old weight.
+    captured = raw.is_cuda and torch.cuda.is_current_stream_capturing()
+    return raw.is_complex() or captured or fsdp2_is_in_use()
 
-    current: Cache | None = None
+
+class _Current(threading.local):
+    cache: Cache | None = None
 
 
-_caches = _Caches()
+_current = _Current()
 
 
 def current_cache() -> Cache | None:
-    """The cache of this thread, or None outside of `cached()`."""
-    cache = _caches.current
-    return None if cache is None or cache.ended else cache
+    """The cache of this thread, or None outside of `cached()` and of forwards that share."""
+    cache = _current.cache
+    return cache if cache is not None and cache.is_open else None
+
+
+def is_plain_read() -> bool:
+    """Whether a read in a forward that reads once has nothing to look at but the parameter."""
+    return _current.cache is None and not writes.remembered
+
+
+def effective(raw: Tensor, scale: float) -> Tensor:
+    """c * raw, as a Parameter would be: writes into it count, and grad modes do not matter."""
+    # A weight computed under a functorch level, a dispatch mode (fake tensors, selective
+    # checkpointing) or a trace belongs to that level. Inference tensors have no versions.
+    if (
+        peek_interpreter_stack() is not None
+        or _len_torch_dispatch_stack()
+        or _get_tracing_state() is not None
+        or raw.is_inference()
+        or isinstance(raw, FakeTensor)
+    ):
+        return raw * scale
+    if writes.remembered:
+        writes.store_writes(raw)
+    cache = current_cache()
+    if cache is not None:
+        return cache.read(raw, scale)
+    weight = writes.held_weight(raw, scale)
+    if weight is None:
+        weight = _computed(raw, scale)
+        writes.remember(raw, scale, weight)
+    return weight
+
+
+def _computed(raw: Tensor, scale: float) -> Tensor:
+    # `raw * scale` would keep the scale as a tensor for backward, and a second backward would fail
+    # on what it shares with the first; this form keeps a number.
+    if is_grad_enabled() and not is_inference_mode_enabled():
+        return cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
+    with torch.inference_mode(False), torch.enable_grad():
+        return cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
+
+
+def store_writes(raw: Tensor) -> None:
+    """Takes what was written into the weights computed from a parameter into the parameter.
+
+    Raises:
+        StaleWrite: the parameter has changed since the weight was read.
+        Unscalable: the values divided by c do not fit into the parameter's dtype.
+    """
+    cache = current_cache()
+    if cache is not None:
+        cache.store_writes()
+    if writes.remembered:
+        writes.store_writes(raw)
+
+
+def sharing(plain: type[nn.Module]) -> Callable[..., Any]:
+    """A class's forward, in which all reads of one weight are one tensor."""
+
+    @functools.wraps(plain.forward)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        outer = _current.cache
+        if is_dynamo_compiling() or (outer is not None and outer.is_long and outer.is_open):
+            return plain.forward(self, *args, **kwargs)
+        own = _current.cache = Cache(is_long=False)
+        try:
+            return plain.forward(self, *args, **kwargs)
+        finally:
+            _current.cache = outer
+            own.clear()
+
+    return forward
 
 
 @contextmanager
@@ -171,24 +198,27 @@ def cached() -> Iterator[None]:
     Example:
         >>> layer = equalize_lr(nn.Linear(8, 2))
         >>> with cached():
-        ...     layer.weight is layer.weight
+        ...     first = layer.weight
+        ...     _ = layer(torch.ones(1, 8))
+        ...     first is layer.weight
         True
-        >>> layer.weight is layer.weight
-        False
     """
-    if current_cache() is not None:
+    outer = current_cache()
+    if outer is not None and outer.is_long:
         yield
         return
-    cache = _caches.current = Cache()
+    cache = _current.cache = Cache(is_long=True)
 
     # Optimizers that write through `.data` leave no trace on the parameter.
-    def forget(optimizer: object, args: Any, kwargs: Any) -> None:
+    def clear(optimizer: object, args: Any, kwargs: Any) -> None:
         cache.clear()
 
-    handle = register_optimizer_step_post_hook(forget)
+    handles = register_optimizer_step_pre_hook(clear), register_optimizer_step_post_hook(clear)
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+        _current.cache = outer
+        cache.is_open = False  # seen by the thread that entered, if a generator ends elsewhere
         cache.clear()
-        cache.ended = True  # seen also by the thread that entered, if a generator ends elsewhere

@@ -1,17 +1,17 @@
-"""`EqualizedLR`, the forward pre-hook, and the property through which a weight is read."""
+"""`EqualizedLR`, the forward pre-hook, and the properties through which weights are read."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, mul, nn
 from torch.compiler import is_dynamo_compiling
-from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
 from equalized_lr.errors import HookLost
-from equalized_lr.layer.caching import Window, current_cache
+from equalized_lr.layer import writes
+from equalized_lr.layer.caching import effective, is_plain_read, store_writes
+from equalized_lr.optional import is_fx_symbolic_tracing
 
 # Note [One key for all hooks]
 # torch numbers hooks with a global counter. Compiled code is guarded on those numbers, so identical
@@ -29,74 +29,29 @@ class EqualizedLR:
     """The forward pre-hook of an equalized layer.
 
     Invariant: at every read `layer.<name>` is `scales[name] * layer.<name>_orig`, differentiable.
-    Between a forward's beginning and its end all reads give one tensor, computed at the first of
-    them (but see Note [Layers that read once]); outside of a forward nothing that was computed is
-    kept.
+    What was written into a weight that was read before is stored before a forward begins.
 
     Attributes:
         scales: for each equalized parameter of the layer, by its plain name, its constant c.
-        window: the forward that runs now, or None.
     """
-
-    __slots__ = ("scales", "window")
 
     def __init__(self, scales: dict[str, float]) -> None:
         self.scales = scales
-        self.window: Window | None = None
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Opens a forward: what the last one computed is void."""
-        if not is_dynamo_compiling():
-            self.window = Window(sys._getframe(1))
+        """Stores what was written, so that other hooks and the forward find it."""
+        if not is_dynamo_compiling() and writes.remembered:
+            store_all_writes(module)
 
     def __getstate__(self) -> dict[str, float]:
         return self.scales
 
     def __setstate__(self, scales: dict[str, float]) -> None:
         self.scales = scales
-        self.window = None
 
     def __repr__(self) -> str:
         scales = ", ".join(f"{name}: c={scale:.6g}" for name, scale in self.scales.items())
-        return f"EqualizedLR({scales})"
-
-
-class EqualizedOnce(EqualizedLR):
-    """The hook of a layer whose forward reads each weight once: there is nothing to share.
-
-    Note [Layers that read once]: torch's Linear, Bilinear and convolutions read their weight at one
-    place. Each read computes c * w there as everywhere, and a window, which would make several
-    reads of one forward one, costs more than it could save: two thirds of all that equalizing adds
-    to a small layer. So these layers have a hook that holds the constants and does nothing.
-    """
-
-    __slots__ = ()
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Does nothing."""
-
-
-_READ_ONCE = (
-    *(nn.Linear, nn.Bilinear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.RNNCell, nn.LSTMCell, nn.GRUCell),
-)
-_COMPUTES = ("forward", "_conv_forward")
-
-
-def reads_once(kind: type[nn.Module]) -> bool:
-    """Whether a class computes as one of torch's own that read once; a subclass may not."""
-    return any(
-        all(getattr(kind, key, None) is getattr(known, key, None) for key in _COMPUTES)
-        for known in _READ_ONCE
-    )
-
-
-def end_forward(module: nn.Module, args: object, output: object) -> None:
-    """The forward hook, called after exceptions too, which lets go of what was computed."""
-    hook = find_hook(module)
-    if hook is not None and not is_dynamo_compiling():
-        hook.window = None
+        return f"{type(self).__name__}({scales})"
 
 
 def find_hook(module: nn.Module) -> EqualizedLR | None:
@@ -106,31 +61,10 @@ def find_hook(module: nn.Module) -> EqualizedLR | None:
 
 def hook_of(module: nn.Module) -> EqualizedLR:
     """The hook of a module known to be equalized."""
-    try:
-        return cast(EqualizedLR, module._forward_pre_hooks[KEY])
-    except KeyError:
-        raise HookLost(type(module).__name__) from None
-
-
-def add_hook(module: nn.Module, scales: dict[str, float], *, once: bool) -> None:
-    """Puts the hook of an equalized layer on a module, and one that closes its window."""
-    # See Note [One key for all hooks]; torch's own registration would draw a number.
-    if once:
-        module._forward_pre_hooks[KEY] = EqualizedOnce(scales)
-        return
-    module._forward_pre_hooks[KEY] = EqualizedLR(scales)
-    module._forward_hooks[KEY] = end_forward
-    module._forward_hooks_always_called[KEY] = True
-
-
-def drop_hook(module: nn.Module) -> None:
-    """Takes the hooks off again, as far as nobody else did."""
-    for hooks in (
-        module._forward_pre_hooks,
-        module._forward_hooks,
-        module._forward_hooks_always_called,
-    ):
-        cast(dict[int, object], hooks).pop(KEY, None)
+    hook = find_hook(module)
+    if hook is None:
+        raise HookLost(type(module).__name__)
+    return hook
 
 
 def scales_of(module: nn.Module) -> dict[str, float]:
@@ -140,32 +74,34 @@ def scales_of(module: nn.Module) -> dict[str, float]:
     return hook_of(module).scales
 
 
-def plain_names(module: nn.Module) -> list[str]:
-    """The names of a module's own parameters in their order, equalized ones by their plain name."""
-    plain = {stored_name(name): name for name in scales_of(module)}
-    own = [plain.get(name, name) for name in module._parameters]
-    return own + [name for name in scales_of(module) if name not in own]
-
-
-def plain_parameters(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """A module's own parameters by their plain names, equalized ones as they are stored."""
-    equalized = scales_of(module)
-    for name in plain_names(module):
-        held = module._parameters.get(name)
-        tensor = stored(module, stored_name(name)) if name in equalized else held
-        if tensor is not None:
-            yield name, tensor
-
-
-def stored(module: nn.Module, key: str) -> Tensor:
-    """The stored tensor by its own name, `weight_orig`."""
+def stored(module: nn.Module, name: str) -> Tensor:
+    """The tensor behind an equalized weight, by the weight's plain name."""
+    key = stored_name(name)
     raw = module._parameters.get(key)
     # Data-parallel replicas and FSDP hold it as an attribute, torch's parametrize as a property.
     return cast(Tensor, getattr(module, key)) if raw is None else raw
 
 
-def reader(name: str) -> Callable[[nn.Module], Tensor]:
-    """The getter of an equalized weight: c * w, as it is now."""
+def store_all_writes(module: nn.Module) -> None:
+    """Takes what was written into a module's own weights into its stored parameters.
+
+    Raises:
+        StaleWrite: a stored parameter has changed since the weight was read.
+        Unscalable: the values divided by c do not fit into the parameter's dtype.
+    """
+    for name in scales_of(module):
+        raw = module._parameters.get(stored_name(name))
+        if raw is not None:
+            store_writes(raw)
+
+
+def reader(name: str, *, once: bool = False) -> Callable[[nn.Module], Tensor]:
+    """A function that computes an equalized weight, c * w, as it is now.
+
+    Args:
+        name: the plain name of the weight.
+        once: for a forward that reads the weight once and does not write into it.
+    """
     key = stored_name(name)
 
     # Every microsecond here is paid by every layer: so no calls where a look-up will do.
@@ -176,14 +112,14 @@ def reader(name: str) -> Callable[[nn.Module], Tensor]:
         scale: float = hook.scales[name]
         raw: Tensor | None = module._parameters.get(key)
         if raw is None:
-            raw = stored(module, key)
+            raw = stored(module, name)
         if is_dynamo_compiling():
             return raw * scale
         if is_fx_symbolic_tracing():
             # torch.fx sees what is looked up with getattr, and takes the rest as constant.
             return cast(Tensor, getattr(module, key) * scale)
-        # See Note [A window is a frame]; one look only, as another thread may close it meanwhile.
-        held = current_cache() or hook.window
-        return mul(raw, scale) if held is None else held.read(name, raw, scale)
+        if once and is_plain_read():
+            return mul(raw, scale)
+        return effective(raw, scale)
 
     return read

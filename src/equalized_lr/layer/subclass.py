@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -10,21 +11,28 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from equalized_lr.errors import NotAssignable, NotConvertible, WrappedOnTop
+from equalized_lr.errors import NotAssignable, NotConvertible, NotRebuilt, WrappedOnTop
+from equalized_lr.layer.assignment import (
+    AssignableWeights,
+    assign_weight,
+    refuse_wrapped_parameter,
+)
+from equalized_lr.layer.caching import sharing
 from equalized_lr.layer.hook import (
-    add_hook,
-    drop_hook,
+    KEY,
+    EqualizedLR,
     find_hook,
     hook_of,
     reader,
-    reads_once,
     scales_of,
+    store_all_writes,
     stored,
     stored_name,
 )
 from equalized_lr.layer.state_dict import EffectiveState
-from equalized_lr.plan.checks import refuse_stored_elsewhere
+from equalized_lr.layer.writes import comparing
 
 # Note [One class per kind of layer]
 # A class per instance could not be pickled, would leak, and would make torch.compile treat
@@ -34,11 +42,10 @@ _Variants = weakref.WeakValueDictionary[tuple[str, ...], type[nn.Module]]
 _classes: weakref.WeakKeyDictionary[type[nn.Module], _Variants] = weakref.WeakKeyDictionary()
 
 
-class Equalized(EffectiveState):
+class Equalized(EffectiveState, AssignableWeights):
     """What an equalized layer does in other ways than the layer that it was."""
 
     _plain_class: type[nn.Module]
-    _reads_once: bool
 
     def __init_subclass__(cls) -> None:
         """Keeps the class from the layer's own `__init_subclass__`, which may keep registers."""
@@ -56,6 +63,18 @@ class Equalized(EffectiveState):
         spoken = " to ".join(f"{scale:.3g}" for scale in dict.fromkeys((*scales[:1], *scales[-1:])))
         return ", ".join(filter(None, (super().extra_repr(), spoken and f"c={spoken}")))
 
+    def apply(self, fn: Callable[[nn.Module], Any]) -> Any:
+        """As in torch; what `fn` wrote into the weights is stored when it returns."""
+        with comparing():
+            result = super().apply(fn)
+        store_all_writes(self)
+        return result
+
+    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        store_all_writes(self)
+        plain: Any = super()
+        return plain._apply(fn, *args, **kwargs)
+
     def __prepare_scriptable__(self) -> nn.Module:
         """Called by torch.jit.script before it compiles what it cannot read."""
         raise NotConvertible(type(self).__name__, "torch.jit.script")
@@ -71,24 +90,35 @@ class Equalized(EffectiveState):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickles by the plain class and the names, since the class itself has no address."""
-        equalized = type(self)
+        store_all_writes(self)
         reduced: Any = super().__reduce_ex__(protocol)
-        function, args, state, *items = (*reduced, None)[: max(3, len(reduced))]
-        if "_plain_class" not in vars(equalized) or state is None:
-            return reduced  # the class is another's, or the layer is to be built anew
+        equalized = type(self)
+        if "_plain_class" not in vars(equalized):
+            return reduced  # the class is another's
+        function, args, *rest = reduced
         plain = tuple(self._plain_class if arg is equalized else arg for arg in args)
+        is_complete = not any(rest[:1])  # nothing is left to set when `function` returns
         names = tuple(scales_of(self))
-        return _rebuild, (self._plain_class, names, function, plain), state, *items
+        return _rebuild, (self._plain_class, names, is_complete, function, plain), *rest
 
 
 def _rebuild(
     plain: type[nn.Module],
     names: tuple[str, ...],
+    is_complete: bool,
     function: Callable[..., nn.Module],
     args: tuple[Any, ...],
 ) -> nn.Module:
     module = function(*args)
-    _set_class(module, equalized_class(plain, names))
+    if not is_complete:
+        _set_class(module, equalized_class(plain, names))
+        return module
+    hook = find_hook(module)
+    if hook is None or tuple(hook.scales) != names:
+        raise NotRebuilt(plain.__name__)
+    # A layer that carries its own source is rebuilt as another class of the same name.
+    if not isinstance(module, Equalized):
+        _set_class(module, equalized_class(type(module), names))
     return module
 
 
@@ -97,31 +127,67 @@ def equalized_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[nn.M
     variants = _classes.get(plain)
     if variants is None:
         variants = _classes[plain] = weakref.WeakValueDictionary()
-    found = variants.get(names)
-    if found is not None:
-        return found
+    known = variants.get(names)
+    if known is not None:
+        return known
     body: dict[str, Any] = {key: getattr(plain, key) for key in ("__module__", "__qualname__")}
-    body |= {"__doc__": plain.__doc__, "_plain_class": plain, "_reads_once": reads_once(plain)}
-    body |= {name: _effective(name) for name in names}
+    body |= {"__doc__": plain.__doc__, "_plain_class": plain, "forward": _forward(plain, names)}
+    body |= {name: _effective_property(name) for name in names}
     for method in ("reset_parameters", "_reset_parameters"):
         if hasattr(plain, method):
             body[method] = _on_plain_weights(getattr(plain, method))
     if issubclass(plain, nn.RNNBase):
-        body["_flat_weights"] = property(_flat_weights, _forget_flat_weights)
+        body["_flat_weights"] = property(_flat_weights, _drop_flat_weights)
     bases = (Equalized, plain)
-    made: type[nn.Module] = types.new_class(plain.__name__, bases, {}, lambda ns: ns.update(body))
-    return variants.setdefault(names, made)
+    kind: type[nn.Module] = types.new_class(plain.__name__, bases, {}, lambda ns: ns.update(body))
+    return variants.setdefault(names, kind)
 
 
-def _effective(name: str) -> property:
-    def refuse(module: nn.Module, value: object) -> None:
-        raise NotAssignable(name, f"a {type(value).__name__}")
+def _linear(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
+    return functional.linear(input, weight, bias)
+
+
+def _convolution(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
+    return cast(Tensor, layer._conv_forward(input, weight, bias))
+
+
+# Note [Layers that read once]: torch's Linear and convolutions read their parameters at one place,
+# so there is nothing to share, and a cache would cost more than all the rest of a small layer.
+_READ_ONCE: dict[Any, Callable[..., Tensor]] = {nn.Linear.forward: _linear}
+_READ_ONCE |= {kind.forward: _convolution for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)}
+_TORCHS_OWN = (None, nn.Conv1d._conv_forward, nn.Conv2d._conv_forward, nn.Conv3d._conv_forward)
+
+
+def _forward(plain: type[nn.Module], names: tuple[str, ...]) -> Callable[..., Any]:
+    own = plain.forward
+    general = sharing(plain)
+    compute = _READ_ONCE.get(own)
+    if compute is None or getattr(plain, "_conv_forward", None) not in _TORCHS_OWN:
+        return general
+    weight, bias = (_once(name, is_equalized=name in names) for name in ("weight", "bias"))
+
+    @functools.wraps(own)
+    def forward(self: nn.Module, input: Tensor) -> Any:  # noqa: A002
+        if plain.forward is not own:  # somebody has replaced it since
+            return general(self, input)
+        return compute(self, input, weight(self), bias(self))
+
+    return forward
+
+
+def _once(name: str, *, is_equalized: bool) -> Callable[[nn.Module], Any]:
+    return reader(name, once=True) if is_equalized else lambda layer: getattr(layer, name)
+
+
+def _effective_property(name: str) -> property:
+    def assign(module: nn.Module, value: object) -> None:
+        assign_weight(module, name, value)
 
     def refuse_deletion(module: nn.Module) -> None:
         raise NotAssignable(name, "nothing (by del)")
 
     return property(
-        reader(name), refuse, refuse_deletion, f"The effective {name}, c * {name}_orig."
+        reader(name), assign, refuse_deletion, f"The effective {name}, c * {name}_orig."
     )
 
 
@@ -131,16 +197,16 @@ def _flat_weights(module: nn.RNNBase) -> list[Tensor | None]:
     return [getattr(module, name, None) for name in module._flat_weights_names]
 
 
-def _forget_flat_weights(module: nn.RNNBase, value: object) -> None:
+def _drop_flat_weights(module: nn.RNNBase, value: object) -> None:
     """Takes torch's list of weights and drops it."""
 
 
 def _on_plain_weights(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
     def reset(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         with plain_weights(self):
             return method(self, *args, **kwargs)
 
-    reset.__doc__ = method.__doc__
     return reset
 
 
@@ -148,24 +214,25 @@ def _on_plain_weights(method: Callable[..., Any]) -> Callable[..., Any]:
 def plain_weights(root: nn.Module) -> Iterator[None]:
     """Inside, a module and its descendants are plain, for code that writes into weights."""
     layers = [(module, dict(scales_of(module))) for module in root.modules() if scales_of(module)]
-    for module, named in layers:
-        for name in named:
-            refuse_stored_elsewhere(module, name)
+    for module, scales in layers:
+        store_all_writes(module)
+        for name in scales:
+            refuse_wrapped_parameter(module, name)
     kinds = [type(module) for module, _ in layers]
     with torch.no_grad():
         for raw, scale in _by_parameter(layers).items():
             raw.mul_(scale)
-    for module, named in layers:
-        _set_class(module, _plain_kind(type(module)))
-        for name in named:
+    for module, scales in layers:
+        _set_class(module, cast(type[Equalized], type(module))._plain_class)
+        for name in scales:
             _rename(module._parameters, stored_name(name), name)
         if isinstance(module, nn.RNNBase):
             module._init_flat_weights()
     try:
         yield
     finally:
-        for (module, named), kind in zip(layers, kinds, strict=True):
-            for name in named:
+        for (module, scales), kind in zip(layers, kinds, strict=True):
+            for name in scales:
                 _rename(module._parameters, name, stored_name(name))
             _set_class(module, kind)
             module.__dict__.pop("_flat_weights", None)
@@ -174,24 +241,8 @@ def plain_weights(root: nn.Module) -> Iterator[None]:
                 raw.div_(scale)
 
 
-def _plain_kind(kind: type[nn.Module]) -> type[nn.Module]:
-    """The plain class; of one derived from an equalized class, as FSDP's, a plain counterpart."""
-    if "_plain_class" in vars(kind):
-        return cast(type[Equalized], kind)._plain_class
-    bases = [_plain_kind(base) if issubclass(base, Equalized) else base for base in kind.__bases__]
-    body = {k: v for k, v in vars(kind).items() if k not in ("__dict__", "__weakref__")}
-    made: type[nn.Module] = types.new_class(
-        kind.__name__, tuple(bases), {}, lambda namespace: namespace.update(body)
-    )
-    return made
-
-
 def _by_parameter(layers: list[tuple[nn.Module, dict[str, float]]]) -> dict[Tensor, float]:
-    return {
-        stored(module, stored_name(name)): c
-        for module, named in layers
-        for name, c in named.items()
-    }
+    return {stored(module, name): c for module, scales in layers for name, c in scales.items()}
 
 
 def attach(module: nn.Module, name: str, scale: float) -> None:
@@ -200,11 +251,9 @@ def attach(module: nn.Module, name: str, scale: float) -> None:
     scales = {**scales_of(module), name: scale}
     _set_class(module, equalized_class(plain, tuple(scales)))
     _rename(module._parameters, name, stored_name(name))
-    if find_hook(module):
-        hook_of(module).scales = scales
-    else:
-        add_hook(module, scales, once=cast(type[Equalized], type(module))._reads_once)
-        module.__dict__.pop("_flat_weights", None)
+    hooks: Any = module._forward_pre_hooks
+    hooks.setdefault(KEY, EqualizedLR(scales)).scales = scales
+    module.__dict__.pop("_flat_weights", None)
 
 
 def detach(module: nn.Module, name: str) -> None:
@@ -217,18 +266,17 @@ def detach(module: nn.Module, name: str) -> None:
     if scales:
         hook_of(module).scales = scales
         return
-    drop_hook(module)
+    module._forward_pre_hooks.pop(KEY, None)
     if isinstance(module, nn.RNNBase):
         module._init_flat_weights()
 
 
-def refuse_if_wrapped_on_top(module: nn.Module, name: str, where: str | None = None) -> None:
-    """Raises `WrappedOnTop` unless `detach` would give back what `attach` found."""
+def refuse_wrapped_on_top(module: nn.Module, name: str, where: str) -> None:
+    """Raises `WrappedOnTop` unless `detach` would give back what `attach` took."""
     kind = type(module)
     if "_plain_class" not in vars(kind):
-        place = where or f"'{name}' of this {kind.__name__}"
-        raise WrappedOnTop(place, f"the class {kind.__name__}, which was derived from it,")
-    refuse_stored_elsewhere(module, name, where)
+        raise WrappedOnTop(where, f"the class {kind.__name__}, which was derived from it,")
+    refuse_wrapped_parameter(module, name, where)
 
 
 def _rename(parameters: dict[str, Any], old: str, new: str) -> None:

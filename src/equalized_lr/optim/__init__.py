@@ -5,11 +5,11 @@
 """
 
 from equalized_lr.optim.clip import clip_grad_norm_
-from equalized_lr.optim.groups import param_groups
+from equalized_lr.optim.explicit_rates import explicit_rates
 from equalized_lr.optim.implicit import implicit, init_
 from equalized_lr.optim.lreqadam import LREQAdam
+from equalized_lr.optim.param_groups import param_groups
 from equalized_lr.optim.scaled_steps import ScaledSteps
-from equalized_lr.optim.schedule import explicit_rates
 
 __all__ = [
     "LREQAdam",

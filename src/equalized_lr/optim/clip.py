@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from equalized_lr.optim.scaled_steps import scaled_steps_of
+from equalized_lr.handover.groups import scale_of
+from equalized_lr.handover.scaled_steps import stored_steps_of
 
 
 def clip_grad_norm_(
@@ -21,7 +22,7 @@ def clip_grad_norm_(
     The gradient of a stored weight is c times that of the effective one. In the explicit form the
     total norm is therefore :math:`(\sum c^2 \lVert g \rVert^2)^{1/2}` over the gradients g of
     effective weights, and clipping by it does the same in all forms; `torch.nn.utils` would take
-    every c for 1.
+    every c as 1.
 
     Example:
         >>> layer = nn.Linear(200, 1, bias=False)
@@ -34,7 +35,7 @@ def clip_grad_norm_(
 
     Args:
         optimizer: of `implicit`, `param_groups`, `ScaledSteps` or hand-over, or of equalized
-            models; groups without a "scale" count as they are.
+            models; groups without an "equalized_scale" count as they are.
         max_norm: the largest total norm.
         norm_type: of the norm, `inf` too.
         error_if_nonfinite: raise if the norm is not finite.
@@ -46,13 +47,13 @@ def clip_grad_norm_(
     Raises:
         RuntimeError: the norm is not finite, and `error_if_nonfinite` says so.
     """
-    steps = scaled_steps_of(optimizer)
+    steps = stored_steps_of(optimizer)
     by_scale: dict[float, list[Tensor]] = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None:
-                scale = group.get("scale", 1.0)
-                scale *= steps.constants.get(parameter, 1.0) if steps else 1.0
+                scale = scale_of(group)
+                scale *= steps.scales.get(parameter, 1.0) if steps else 1.0
                 by_scale.setdefault(scale, []).append(parameter)
     norms = [
         scale

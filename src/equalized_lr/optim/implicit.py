@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from equalized_lr.optim.constants import constants_of
-from equalized_lr.optim.groups import named_groups, param_groups
-from equalized_lr.optim.handover import plan_handovers
-from equalized_lr.optim.table import row_of
-from equalized_lr.plan.checks import refuse_non_module, refuse_unscalable
-from equalized_lr.plan.memory import refuse_unwritable
-from equalized_lr.plan.plan import Where, plan_model, refuse_empty
+from equalized_lr.equalize import draw
+from equalized_lr.handover.groups import SCALE
+from equalized_lr.handover.handover import Handover
+from equalized_lr.handover.powers import powers_of
+from equalized_lr.optim.param_groups import named_groups, param_groups
+from equalized_lr.optim.scales import scales_by_parameter
+from equalized_lr.plan.checks import refuse_draw, refuse_unscalable
+from equalized_lr.plan.plan import Where, plan_equalizing
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
-from equalized_lr.plan.values import draw, refuse_values
+from equalized_lr.plan.sharing import refuse_unwritable
+from equalized_lr.plan.slots import Fans
 
 M = TypeVar("M", bound=nn.Module)
-AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
+Kind = TypeVar("Kind", bound=Optimizer)
 
 
 def implicit(
-    optimizer_class: type[AnyOptimizer],
+    optimizer_class: type[Kind],
     module: nn.Module,
     *,
     scales: Mapping[str, float] | None = None,
     params: Iterable[Any] | None = None,
     **hyperparameters: Any,
-) -> AnyOptimizer:
+) -> Kind:
     """An optimizer of plain weights that goes the way of the explicit form, at no cost.
 
     It is an ordinary `optimizer_class`. Its hyper-parameters are those that you would give it in
-    the explicit form, defaults included; each group has them translated for its c, such that
+    the explicit form, defaults included; each group has them translated for its c, so that
     ŵ = c w holds after every step (`docs/optimizers.md` has the table and the errors measured).
 
     Example:
         >>> net = init_(nn.Sequential(nn.Linear(200, 50), nn.ReLU(), nn.Linear(50, 2)))
         >>> optimizer = implicit(torch.optim.Adam, net, lr=1e-2)
-        >>> [(group["scale"], group["lr"]) for group in optimizer.param_groups]
+        >>> [(group["equalized_scale"], group["lr"]) for group in optimizer.param_groups]
         [(0.1, 0.001), (1.0, 0.01), (0.2, 0.002)]
 
-    Where no constant translation exists, the exact thing is done all the same: RAdam's early
-    steps get another rate than the later ones, Adagrad's initial accumulators are written, and
-    Adafactor with eps[0] > 0 runs under `ScaledSteps`.
+    Where no constant translation exists, the exact thing is done all the same: Adagrad's
+    initial accumulators are written, and RAdam and Adafactor with eps[0] > 0 run under
+    `ScaledSteps`.
 
     Args:
         optimizer_class: a class of the table, or `LREQAdam`.
@@ -56,27 +58,24 @@ def implicit(
         **hyperparameters: those of the explicit form.
 
     Returns:
-        The optimizer, with one group for each distinct c, its names and its "scale" in it.
+        The optimizer, with one group for each distinct c, its names and its c in it.
 
     Raises:
         UnknownOptimizer: the class is not in the table.
         InvalidArgument: `scales` does not fit the module.
     """
-    row, constants = row_of(optimizer_class), constants_of(module, scales)
-    made: Any = optimizer_class
-    if row.by_scale:
+    by_parameter = scales_by_parameter(module, scales)
+    construct: Any = optimizer_class
+    if powers_of(optimizer_class).by_scale:
         own = {"scales": scales, "params": params, **hyperparameters}
-        optimizer: AnyOptimizer = made(
-            param_groups(optimizer_class, module, **own), **hyperparameters
+        return cast(
+            Kind, construct(param_groups(optimizer_class, module, **own), **hyperparameters)
         )
-        return optimizer
-    optimizer = made(named_groups(module, params), **hyperparameters)
+    optimizer: Kind = construct(named_groups(module, params), **hyperparameters)
     for group in optimizer.param_groups:
-        group.setdefault("scale", 1.0)
-    held = {p for group in optimizer.param_groups for p in group["params"]}
-    if held.intersection(constants):
-        for handover in plan_handovers(optimizer, constants, 1):
-            handover.apply()
+        group.setdefault(SCALE, 1.0)
+    trained = {p for group in optimizer.param_groups for p in group["params"]}
+    Handover(optimizer, {p: c for p, c in by_parameter.items() if p in trained}, 1).apply()
     return optimizer
 
 
@@ -88,6 +87,7 @@ def init_(
     mode: Mode = "fan_in",
     lr_mul: LrMul = 1.0,
     where: Where | None = None,
+    fans: Fans | None = None,
     generator: torch.Generator | None = None,
 ) -> M:
     """Draws plain weights as the explicit form does: ŵ ~ N(0, (c / lr_mul)**2), biases zero.
@@ -106,17 +106,16 @@ def init_(
         mode: as in `equalize_lr`.
         lr_mul: as in `equalize_lr`.
         where: as in `equalize_lr`.
+        fans: as in `equalize_lr`.
         generator: as in `equalize_lr`.
 
     Raises:
         EqualizedLRError: as `equalize_lr`.
     """
-    refuse_non_module(module)
-    plan = plan_model(module, Rule.checked(gain, mode, lr_mul), where)
-    refuse_empty(plan, module)
+    plan = plan_equalizing(module, None, Rule.checked(gain, mode, lr_mul), where, fans)
     for share in plan.shares:
         refuse_unscalable(share.slots[0])
-    refuse_values(plan, "normal", generator)
+        refuse_draw(share.slots[0], share.lr_mul, generator)
     refuse_unwritable(module, [share.slots[0] for share in plan.shares] + plan.plain_biases)
     draw(plan, generator)
     for share in plan.weights:

@@ -11,13 +11,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument
-from equalized_lr.optim.stepping import not_compiled
+from equalized_lr.handover.groups import SCALE
+from equalized_lr.handover.powers import POWERS, Powers
+from equalized_lr.handover.stepping import not_compiled
 
 
 class LREQAdam(Optimizer):
     r"""ALAE's optimizer by its published rule: Adam without first moment, steps times c.
 
-    With the group's "scale" c, and t counting the steps of a parameter p with gradient g:
+    With a group's "equalized_scale" c, and t counting the steps of a parameter p with gradient g:
 
     .. math::
         v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \qquad
@@ -29,7 +31,7 @@ class LREQAdam(Optimizer):
 
     Example:
         >>> layer = nn.Linear(200, 3, bias=False)
-        >>> optimizer = LREQAdam([{"params": [layer.weight], "scale": 0.1}], lr=0.01)
+        >>> optimizer = LREQAdam([{"params": [layer.weight], "equalized_scale": 0.1}], lr=0.01)
         >>> before = layer.weight.detach().clone()
         >>> layer(torch.ones(1, 200)).sum().backward()
         >>> optimizer.step()
@@ -37,7 +39,7 @@ class LREQAdam(Optimizer):
         True
 
     Args:
-        params: parameters or groups; a group's "scale" is its c, 1 where it has none.
+        params: parameters or groups; a group's "equalized_scale" is its c, 1 where it has none.
         lr: the learning rate, of the stored weight p / c.
         betas: the first must be 0, as in the published code.
         eps: added to the root of the uncorrected v.
@@ -69,7 +71,7 @@ class LREQAdam(Optimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "maximize": maximize,
-            "scale": 1.0,
+            SCALE: 1.0,
         }
         super().__init__(params, defaults)
 
@@ -79,8 +81,8 @@ class LREQAdam(Optimizer):
         for name in ("lr", "eps", "weight_decay"):
             if not group[name] >= 0:
                 raise InvalidArgument(name, group[name], "a number that is not negative")
-        if not (group["scale"] > 0 and math.isfinite(group["scale"])):
-            raise InvalidArgument("scale", group["scale"], "a positive finite number")
+        if not (group[SCALE] > 0 and math.isfinite(group[SCALE])):
+            raise InvalidArgument(SCALE, group[SCALE], "a positive finite number")
         first, second = group["betas"]
         if first != 0:
             raise InvalidArgument("betas", group["betas"], "0 as the first: there is no momentum")
@@ -110,7 +112,7 @@ class LREQAdam(Optimizer):
             if not self.state[p]:
                 self.state[p] = {"step": torch.tensor(0.0), "exp_avg_sq": torch.zeros_like(p)}
         states = [self.state[p] for p in owners]
-        beta2, scale = group["betas"][1], group["scale"]
+        beta2, scale = group["betas"][1], group[SCALE]
         torch._foreach_add_([state["step"] for state in states], 1.0)
         params = [_real(p) for p in owners]
         grads = [_real(p.grad) for p in owners]
@@ -132,3 +134,8 @@ class LREQAdam(Optimizer):
 
 def _real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+POWERS[LREQAdam] = Powers(
+    lr=0, others={"eps": -1}, state={"step": 0, "exp_avg_sq": -2}, by_scale=True
+)

@@ -1,47 +1,37 @@
-"""Which parameters a call means, and their scales: all is decided before anything is touched."""
+"""Which Parameters a call means, and their scales: decided before anything is touched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import (
     AlreadyEqualized,
-    ConflictingTie,
+    InvalidArgument,
+    LeftAlone,
+    NotEqualized,
     NothingToEqualize,
-    TiedToEqualized,
     UnknownFan,
     UnknownParameter,
 )
-from equalized_lr.layer.hook import scales_of, stored_name
-from equalized_lr.plan.checks import refuse_owned, refuse_without_fan
-from equalized_lr.plan.fan import Fan, fans
+from equalized_lr.layer.hook import scales_of
+from equalized_lr.plan.checks import (
+    refuse_detachment,
+    refuse_empty,
+    refuse_owned,
+    refuse_wrapper,
+)
+from equalized_lr.plan.fan import Fan
+from equalized_lr.plan.left_alone import left_alone
 from equalized_lr.plan.rule import Rule
-from equalized_lr.plan.sharing import Slot, tied_slots
+from equalized_lr.plan.sharing import Share, merge, with_all_places
+from equalized_lr.plan.slots import Fans, Slot, bias_of, slots_of
 
 Where = Callable[[str, nn.Module], bool]
-
-
-@dataclass(frozen=True)
-class Share:
-    """One Parameter to be scaled by one constant, in all the places where it is held.
-
-    Attributes:
-        scale: the constant c.
-        slots: the places.
-        lr_mul: the part of c that the stored values make up for when they are drawn.
-    """
-
-    scale: float
-    slots: list[Slot]
-    lr_mul: float = 1.0
-
-    @property
-    def parameter(self) -> nn.Parameter:
-        """The Parameter; not kept, since references to it are counted (see `holders`)."""
-        return self.slots[0].parameter
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class Plan:
 
     Attributes:
         weights: the Parameters whose scale comes from their fan.
-        biases: the biases that go with them, if lr_mul is to scale those.
+        biases: the biases that go with them and are scaled, too.
         plain_biases: the biases that go with them and are not scaled.
     """
 
@@ -63,92 +53,89 @@ class Plan:
         """All that is to be scaled."""
         return self.weights + self.biases
 
+    @property
+    def slots(self) -> list[Slot]:
+        """All places of what is to be scaled."""
+        return [slot for share in self.shares for slot in share.slots]
 
-def plan_model(root: nn.Module, rule: Rule, where: Where | None) -> Plan:
-    """Every weight that `fans` knows in a tree of modules, but for those equalized already."""
-    wanted = [
-        (slot, fan)
-        for path, module in root.named_modules()
-        if where is None or where(path, module)
-        for slot, fan in _plain_weights(path, module)
-    ]
-    return _plan(root, rule, wanted)
+    @property
+    def scales(self) -> dict[Tensor, float]:
+        """The constant of each Parameter."""
+        return {share.parameter: share.scale for share in self.shares}
 
 
-def plan_parameter(module: nn.Module, rule: Rule, name: str) -> Plan:
-    """One parameter of the module itself, and the bias that goes with it."""
-    kind, slot = type(module).__name__, Slot("", module, name)
-    if name in scales_of(module):
-        raise AlreadyEqualized(name, kind, scales_of(module)[name])
-    refuse_owned(slot)
-    if module._parameters.get(name) is None:
-        held = [key for key, value in module._parameters.items() if value is not None]
-        raise UnknownParameter(name, kind, held)
-    refuse_without_fan(slot)
-    fan = fans(module).get(name)
+def plan_equalizing(
+    root: nn.Module, name: str | None, rule: Rule, where: Where | None, fans: Fans | None = None
+) -> Plan:
+    """What `equalize_lr` means by its arguments.
+
+    Raises:
+        EqualizedLRError: nothing is meant, or something that has no scale.
+    """
+    refuse_non_module(root)
+    refuse_wrapper(root)
+    if name is not None:
+        if where is not None:
+            raise InvalidArgument("where", where, "None where one parameter is named")
+        return plan_parameter(root, rule, name, fans)
     if rule.fan is not None:
-        fan = Fan(rule.fan, rule.fan, fan and fan.bias)
-    if fan is None:
-        raise UnknownFan(name, kind)
-    return _plan(module, rule, [(slot, fan)])
-
-
-def refuse_empty(plan: Plan, root: nn.Module) -> None:
-    """Raises `NothingToEqualize` where a whole-model call would do nothing."""
+        raise InvalidArgument("fan", rule.fan, "None in a whole-model call: it goes with name=")
+    plan = plan_model(root, rule, where, fans)
     if not plan.weights:
-        raise NothingToEqualize(type(root).__name__, sum(map(len, map(scales_of, root.modules()))))
+        equalized = sum(map(len, map(scales_of, root.modules())))
+        raise NothingToEqualize(type(root).__name__, equalized)
+    return plan
 
 
-def bias_of(module: nn.Module, name: str, fan: Fan | None = None) -> str | None:
-    """The plain name of the bias that belongs to a weight, if the layer has one."""
-    fan = fan or fans(module).get(name)
-    bias = (fan and fan.bias) or name.replace("weight", "bias")
-    has = module._parameters.get(bias) is not None or bias in scales_of(module)
-    return bias if has and bias != name else None
+def plan_model(root: nn.Module, rule: Rule, where: Where | None, fans: Fans | None = None) -> Plan:
+    """Every weight of known fan in a tree of modules, but for those equalized already."""
+    slots = list(slots_of(root, fans))
+    selected = [slot for slot in slots if where is None or where(slot.path, slot.module)]
+    weights = [slot for slot in selected if slot.fan and slot.scale is None]
+    for slot in weights:
+        refuse_owned(slot)
+        refuse_empty(slot)
+    if fans is None and (remark := left_alone(selected, slots)):
+        warnings.warn(remark, LeftAlone, stacklevel=4)
+    return _plan(slots, rule, weights)
 
 
-def group(needs: Iterable[Share]) -> list[Share]:
-    """Gathers the places of each Parameter, whose scales must agree."""
-    shares: dict[Tensor, Share] = {}
-    for need in needs:
-        share = shares.setdefault(need.parameter, need)
-        if share.scale != need.scale:
-            raise ConflictingTie([(str(s.slots[0]), s.scale) for s in (share, need)])
-        if share is not need:
-            share.slots.extend(need.slots)
-    return list(shares.values())
+def plan_parameter(module: nn.Module, rule: Rule, name: str, fans: Fans | None = None) -> Plan:
+    """One parameter of the module itself, and the bias that goes with it."""
+    kind, slots = type(module).__name__, list(slots_of(module, fans))
+    slot = next((slot for slot in slots if (slot.path, slot.name) == ("", name)), None)
+    if slot is None:
+        own = [slot.name for slot in slots if slot.path == ""]
+        raise UnknownParameter(name, kind, own)
+    if slot.scale is not None:
+        raise AlreadyEqualized(name, kind, slot.scale)
+    refuse_owned(slot)
+    refuse_empty(slot)
+    if rule.fan is not None:
+        slot = slot._replace(fan=Fan(rule.fan, rule.fan, slot.fan and slot.fan.bias))
+    if slot.fan is None:
+        raise UnknownFan(name, kind)
+    return _plan(slots, rule, [slot])
 
 
-def _plain_weights(path: str, module: nn.Module) -> Iterator[tuple[Slot, Fan]]:
-    for name, fan in fans(module).items():
-        slot = Slot(path, module, name)
-        if name not in scales_of(module):
-            refuse_owned(slot)
-            if module._parameters.get(name) is not None:
-                refuse_without_fan(slot)
-                yield slot, fan
-
-
-def _plan(root: nn.Module, rule: Rule, wanted: list[tuple[Slot, Fan]]) -> Plan:
+def _plan(slots: Sequence[Slot], rule: Rule, wanted: Iterable[Slot]) -> Plan:
     weights, biases, plain_biases = [], [], []
-    for slot, fan in wanted:
-        lr_mul = rule.multiplier(fan)
-        weights.append(Share(rule.scale(fan), [slot], lr_mul))
-        bias = _plain_bias(slot, fan, lr_mul)
+    for slot in wanted:
+        assert slot.fan is not None
+        lr_mul = rule.multiplier(slot.fan)
+        weights.append(Share(rule.scale(slot.fan), [slot], lr_mul))
+        bias = _plain_bias(slot, lr_mul)
         if bias and lr_mul != 1:
             biases.append(Share(lr_mul, [bias]))
         elif bias:
             plain_biases.append(bias)
-    slots = tied_slots(root)
     return Plan(
-        [_everywhere(share, slots) for share in group(weights)],
-        [_everywhere(share, slots) for share in group(biases)],
-        plain_biases,
+        with_all_places(merge(weights), slots), with_all_places(merge(biases), slots), plain_biases
     )
 
 
-def _plain_bias(slot: Slot, fan: Fan, lr_mul: float) -> Slot | None:
-    name = bias_of(slot.module, slot.name, fan)
+def _plain_bias(slot: Slot, lr_mul: float) -> Slot | None:
+    name = bias_of(slot)
     scale = scales_of(slot.module).get(name) if name else None
     if name is None or scale == lr_mul:
         return None
@@ -157,13 +144,31 @@ def _plain_bias(slot: Slot, fan: Fan, lr_mul: float) -> Slot | None:
     return Slot(slot.path, slot.module, name)
 
 
-def _everywhere(share: Share, slots: dict[Tensor, list[Slot]]) -> Share:
-    """The share with all the places that hold its Parameter, such as a tied embedding."""
-    everywhere = slots.get(share.parameter)
-    if everywhere is None:
-        return share
-    for slot in everywhere:
-        for name, scale in scales_of(slot.module).items():
-            if stored_name(name) == slot.name:
-                raise TiedToEqualized(str(share.slots[0]), str(slot), scale)
-    return Share(share.scale, everywhere, share.lr_mul)
+def plan_removal(root: nn.Module, name: str | None) -> Plan:
+    """What `remove_equalized_lr` means: all equalized weights, or one with its bias and its ties.
+
+    Raises:
+        NotEqualized: there is nothing to remove.
+        EqualizedLRError: another subclass, where something keeps a weight from being removed.
+    """
+    refuse_non_module(root)
+    equalized = [slot for slot in slots_of(root) if slot.scale is not None]
+    for slot in equalized:
+        refuse_detachment(slot)
+    shares = merge(Share(slot.scale, [slot]) for slot in equalized if slot.scale is not None)
+    if name is not None:
+        names = _removed_with(root, name, equalized)
+        shares = [s for s in shares if any(t.path == "" and t.name in names for t in s.slots)]
+    if not shares:
+        kind = type(root).__name__
+        raise NotEqualized(f"this {kind}" if name is None else f"'{name}' of this {kind}")
+    return Plan(shares, [], [])
+
+
+def _removed_with(module: nn.Module, name: str, equalized: Sequence[Slot]) -> set[str]:
+    """The name and that of its equalized bias, unless another equalized weight needs the bias."""
+    own = {slot.name: bias_of(slot) for slot in equalized if slot.path == ""}
+    names = {name} & own.keys()
+    bias = own.get(name)
+    others = [own[key] for key in own if key not in (name, bias)]
+    return names | ({bias} if bias in own and bias not in others else set())

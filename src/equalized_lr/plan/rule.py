@@ -9,6 +9,7 @@ from typing import Literal, SupportsFloat
 
 from torch import nn
 
+from equalized_lr.arguments import positive
 from equalized_lr.errors import InvalidArgument
 from equalized_lr.plan.fan import Fan
 from equalized_lr.plan.gain import EXPECTED, Nonlinearity, gain_of
@@ -67,20 +68,6 @@ class Rule:
 
     def _connections(self, fan: Fan) -> float:
         return self.fan or positive(self.mode, getattr(fan, self.mode))
-
-
-def positive(argument: str, value: SupportsFloat) -> float:
-    """The number, or an `InvalidArgument` if it is not positive and finite."""
-    expected = "a positive finite number"
-    if isinstance(value, bool | str):
-        raise InvalidArgument(argument, value, expected)
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise InvalidArgument(argument, value, expected) from None
-    if not (math.isfinite(number) and number > 0):
-        raise InvalidArgument(argument, value, expected)
-    return number
 
 
 def _gain(gain: Gain) -> float:

@@ -9,12 +9,11 @@ from typing import SupportsFloat
 
 from torch import nn
 
+from equalized_lr.arguments import positive, refuse_non_module
 from equalized_lr.errors import InvalidArgument, NothingToEqualize
-from equalized_lr.layer.hook import plain_names, plain_parameters, scales_of
-from equalized_lr.plan.checks import refuse_non_module
-from equalized_lr.plan.plan import Where, bias_of, plan_model
-from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule, positive
-from equalized_lr.plan.sharing import Slot
+from equalized_lr.plan.plan import Where, plan_model
+from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
+from equalized_lr.plan.slots import Fans, bias_of, slots_of
 
 
 def he_scales(
@@ -24,6 +23,7 @@ def he_scales(
     mode: Mode = "fan_in",
     lr_mul: LrMul = 1.0,
     where: Where | None = None,
+    fans: Fans | None = None,
 ) -> dict[str, float]:
     """The constant c of every weight, by its plain qualified name.
 
@@ -41,23 +41,22 @@ def he_scales(
         mode: as in `equalize_lr`.
         lr_mul: as in `equalize_lr`.
         where: as in `equalize_lr`.
+        fans: as in `equalize_lr`.
 
     Raises:
         EqualizedLRError: as `equalize_lr`, where a weight has no scale.
     """
     refuse_non_module(module)
-    plan = plan_model(module, Rule.checked(gain, mode, lr_mul), where)
-    scales = {slot.qualified_name: share.scale for share in plan.shares for slot in share.slots}
-    slots = [
-        Slot(path, layer, name)
-        for path, layer in module.named_modules()
-        for name in plain_names(layer)
-    ]
-    for slot in slots:
-        if slot.name in scales_of(slot.module) and (not where or where(slot.path, slot.module)):
-            scales[slot.qualified_name] = scales_of(slot.module)[slot.name]
-    names = [slot.qualified_name for slot in slots]
-    return {name: scales[name] for name in names if name in scales}
+    plan = plan_model(module, Rule.checked(gain, mode, lr_mul), where, {} if fans is None else fans)
+    scales = {(slot.path, slot.name): share.scale for share in plan.shares for slot in share.slots}
+    result: dict[str, float] = {}
+    for slot in slots_of(module):
+        scale = scales.get((slot.path, slot.name))
+        if slot.scale is not None and (where is None or where(slot.path, slot.module)):
+            scale = slot.scale
+        if scale is not None:
+            result[slot.qualified_name] = scale
+    return result
 
 
 def translate_lr(
@@ -89,18 +88,15 @@ def translate_lr(
     refuse_non_module(module)
     rate = positive("lr", lr)
     scales = he_scales(module) if scales is None else scales
-    unknown = dict(scales)
+    slots = {slot.qualified_name: slot for slot in slots_of(module, every_path=True)}
+    biases = {(slot.path, bias_of(slot)) for slot in slots.values()}
     logarithms = {}  # by Parameter, so that a tied weight counts once
-    for path, layer in module.named_modules(remove_duplicate=False):
-        parameters = dict(plain_parameters(layer))
-        biases = {bias_of(layer, name) for name in parameters}
-        for name, parameter in parameters.items():
-            full = f"{path}.{name}" if path else name
-            if unknown.pop(full, None) is not None and name not in biases:
-                logarithms[parameter] = math.log2(positive(f"scales[{full!r}]", scales[full]))
-    if unknown:
-        name = next(iter(unknown))
-        raise InvalidArgument("scales", name, "plain names of the module's parameters")
+    for name, scale in scales.items():
+        if name not in slots:
+            raise InvalidArgument("scales", name, "plain names of the module's parameters")
+        slot = slots[name]
+        if (slot.path, slot.name) not in biases:
+            logarithms[slot.parameter] = math.log2(positive(f"scales[{name!r}]", scale))
     if not logarithms:
         raise NothingToEqualize(type(module).__name__, 0)
     return rate / math.exp2(statistics.fmean(logarithms.values()))

@@ -1,61 +1,76 @@
-"""Who holds a Parameter: tied weights are one Parameter in several modules."""
+"""Who shares a Parameter: layers that are tied, other modules, tensors in the same memory."""
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from equalized_lr.errors import TiedAssignment, TiedElsewhere
+from equalized_lr.errors import (
+    ConflictingTie,
+    SharedMemory,
+    TiedElsewhere,
+    TiedToEqualized,
+    UnsupportedWeight,
+)
 from equalized_lr.layer.hook import stored_name
-from equalized_lr.plan.live import live
+from equalized_lr.plan.slots import Slot
+from equalized_lr.tensors import address, module_holding
 
 
-class Slot(NamedTuple):
-    """A place where a Parameter is held, under its plain name or its stored one.
+@dataclass(frozen=True)
+class Share:
+    """One Parameter to be scaled by one constant, in all the places where it is held.
 
     Attributes:
-        path: the module's qualified name, "" for the root.
-        module: the module.
-        name: the plain name of the Parameter in the module.
+        scale: the constant c.
+        slots: the places.
+        lr_mul: the part of c that the stored values make up for when they are drawn.
     """
 
-    path: str
-    module: nn.Module
-    name: str
+    scale: float
+    slots: list[Slot]
+    lr_mul: float = 1.0
 
     @property
-    def parameter(self) -> nn.Parameter:
-        """The Parameter itself, equalized or not."""
-        held = self.module._parameters
-        parameter = held.get(self.name)
-        if parameter is None:
-            parameter = held[stored_name(self.name)]
-        assert parameter is not None
-        return parameter
-
-    @property
-    def qualified_name(self) -> str:
-        """The plain name as `named_parameters` gives it."""
-        return f"{self.path}.{self.name}" if self.path else self.name
-
-    def __str__(self) -> str:
-        return f"'{self.qualified_name}' ({type(self.module).__name__})"
+    def parameter(self) -> Tensor:
+        """The Parameter; not kept, since references to it are counted below."""
+        return self.slots[0].parameter
 
 
-def tied_slots(root: nn.Module) -> dict[Tensor, list[Slot]]:
-    """All places of each Parameter that a tree holds in several; names as they stand."""
-    places = Counter(id(p) for module in root.modules() for p in module._parameters.values())
-    slots: dict[Tensor, list[Slot]] = {}
-    for path, module in root.named_modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None and places[id(parameter)] > 1:
-                slots.setdefault(parameter, []).append(Slot(path, module, name))
-    return slots
+def merge(shares: Iterable[Share]) -> list[Share]:
+    """Gathers the places of each Parameter, whose scales must agree."""
+    merged: dict[Tensor, Share] = {}
+    for share in shares:
+        first = merged.setdefault(share.parameter, share)
+        if first.scale != share.scale:
+            raise ConflictingTie([(str(s.slots[0]), s.scale) for s in (first, share)])
+        if first is not share:
+            first.slots.extend(share.slots)
+    return list(merged.values())
+
+
+def with_all_places(shares: Sequence[Share], slots: Sequence[Slot]) -> list[Share]:
+    """The shares with all places that hold their Parameter, such as a tied embedding."""
+    places: dict[int, list[Slot]] = {}
+    for slot in slots:
+        tensor = slot.find()
+        if tensor is not None:
+            places.setdefault(id(tensor), []).append(slot)
+    for share in shares:
+        for slot in places[id(share.parameter)]:
+            if slot.scale is not None:
+                raise TiedToEqualized(str(share.slots[0]), _stored_place(slot), slot.scale)
+    return [Share(s.scale, places[id(s.parameter)], s.lr_mul) for s in shares]
+
+
+def _stored_place(slot: Slot) -> str:
+    return f"'{stored_name(slot.qualified_name)}' ({type(slot.module).__name__})"
 
 
 def refuse_outside_holders(ties: Sequence[Sequence[Slot]]) -> None:
@@ -79,9 +94,10 @@ def refuse_outside_holders(ties: Sequence[Sequence[Slot]]) -> None:
         for slots, yes in zip(ties, tied, strict=True)
         if yes or any(id(slot.module) in copies for slot in slots)
     }
-    found = _other_holder(suspects) if suspects else None
-    if found:
-        raise TiedElsewhere(str(found.slot), found.kind)
+    inside = [slot.module for slots in suspects.values() for slot in slots]
+    other = module_holding(suspects.keys(), inside) if suspects else None
+    if other:
+        raise TiedElsewhere(str(suspects[id(other.parameter)][0]), other.kind)
 
 
 def _with_more_references(objects: Sequence[object], known: Sequence[int]) -> list[bool]:
@@ -91,40 +107,71 @@ def _with_more_references(objects: Sequence[object], known: Sequence[int]) -> li
     return [count > free + number for count, number in zip(counts, known, strict=True)]
 
 
-def refuse_assignment(parameter: nn.Parameter, slot: Slot) -> None:
-    """Raises if values cannot go from a Parameter into a slot's own without changing other modules.
+class _Place(NamedTuple):
+    """The bytes of one tensor, as a range within its storage."""
+
+    storage: int
+    start: int | torch.SymInt
+    end: int | torch.SymInt
+    name: str
+    tensor: Tensor
+
+
+def refuse_unwritable(root: nn.Module, slots: Sequence[Slot]) -> None:
+    """Raises if writing into one of the Parameters fails, or changes another tensor of the tree.
+
+    Values and gradients are changed in place, last of all. A write that fails there would leave a
+    model half changed, and two Parameters over one memory (as `a.weight.data = b.weight.data.T`
+    makes them) would each be scaled by both constants.
 
     Args:
-        parameter: what is assigned; another module may not hold it.
-        slot: where its values go; what it holds may not be tied to another module.
+        root: the tree whose parameters and buffers must not change along.
+        slots: a place of each Parameter that is to be written.
     """
-    found = _other_holder({id(parameter): [slot], id(slot.parameter): [slot]})
-    if found and found.parameter is parameter:
-        raise TiedElsewhere(str(slot), found.kind)
-    if found:
-        raise TiedAssignment(str(slot), found.kind)
+    written: dict[int, tuple[Slot, str]] = {}
+    for slot in slots:
+        parameter = slot.parameter
+        for tensor, end in ((parameter, ""), (parameter.grad, ".grad")):
+            if tensor is not None:
+                written[id(tensor)] = slot, end
+                _refuse_if_fixed(tensor, f"{slot}{end}")
+    last: _Place | None = None
+    for place in sorted(_places(root), key=lambda place: place[:3]):
+        if last and place.storage == last.storage and place.start < last.end:
+            for one, other in ((place, last), (last, place)):
+                if id(one.tensor) in written:
+                    slot, end = written[id(one.tensor)]
+                    raise SharedMemory(f"{slot}{end}", other.name)
+        if last is None or (place.storage, place.end) > (last.storage, last.end):
+            last = place
 
 
-class _Holder(NamedTuple):
-    """Another holder of a slot's Parameter, and the kind of module that it is."""
-
-    slot: Slot
-    parameter: Tensor
-    kind: str
-
-
-def _other_holder(suspects: dict[int, Sequence[Slot]]) -> _Holder | None:
-    if next(_search(suspects), None) is None:
-        return None
-    gc.collect()  # it may have been dead already, in a cycle
-    return next(_search(suspects), None)
+def _refuse_if_fixed(tensor: Tensor, where: str) -> None:
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        raise UnsupportedWeight(where, "an inference tensor, which cannot be changed here")
+    if tensor.layout is torch.strided and any(
+        step == 0 < size - 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)
+    ):
+        raise UnsupportedWeight(where, "expanded, with many elements in one place")
 
 
-def _search(suspects: dict[int, Sequence[Slot]]) -> Iterator[_Holder]:
-    inside = {id(slot.module) for slots in suspects.values() for slot in slots}
-    for module in live(nn.Module):
-        if id(module) not in inside:
-            for parameter in module.__dict__.get("_parameters", {}).values():
-                if id(parameter) in suspects:
-                    slot = suspects[id(parameter)][0]
-                    yield _Holder(slot, parameter, type(module).__name__)
+def _tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in root.named_parameters():
+        yield name, parameter
+        if parameter.grad is not None:
+            yield f"{name}.grad", parameter.grad
+    yield from root.named_buffers()
+
+
+def _places(root: nn.Module) -> Iterator[_Place]:
+    """The tensors that lie in one memory with others."""
+    tensors = list(_tensors(root))
+    addresses = [address(tensor) for _, tensor in tensors]
+    count = Counter(addresses)
+    for (name, tensor), storage in zip(tensors, addresses, strict=True):
+        if storage and count[storage] > 1:
+            steps = zip(tensor.shape, tensor.stride(), strict=True)
+            length = 1 + sum((size - 1) * stride for size, stride in steps)
+            start = tensor.storage_offset()
+            size = tensor.element_size()
+            yield _Place(storage, start * size, (start + length) * size, name, tensor)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import EqualizedLRError, InvalidArgument, NothingToEqualize
-from equalized_lr.layer.hook import plain_parameters, scales_of
-from equalized_lr.plan.checks import refuse_non_module
-from equalized_lr.plan.fan import Fan
-from equalized_lr.plan.fan import fans as fans_of
-from equalized_lr.plan.plan import bias_of
-from equalized_lr.plan.rule import SQRT2, Rule
+from equalized_lr.layer.hook import scales_of
+from equalized_lr.plan.left_alone import is_norm
 from equalized_lr.plan.scales import he_scales, translate_lr
+from equalized_lr.plan.slots import Fans, Slot, bias_of, slots_of
 from equalized_lr.tensors import is_dtensor
-from equalized_lr.watch.notes import Facts, is_norm, note_of, usual_gain
+from equalized_lr.watch.notes import Facts, note_of, usual_gain
 from equalized_lr.watch.report import Report, number_text, shape_text
 
 RATE = 1e-3  # the plain rate that the foot translates
@@ -65,7 +63,7 @@ def describe(
     module: nn.Module,
     *,
     scales: Mapping[str, float] | None = None,
-    fans: Mapping[str, Fan | float] | None = None,
+    fans: Fans | None = None,
 ) -> Description:
     """Lists the weights of a model: which are equalized, by how much, and how they are spread.
 
@@ -103,69 +101,50 @@ def describe(
         InvalidArgument: `scales` or `fans` name no parameter of the module.
     """
     refuse_non_module(module)
-    _refuse_unknown_names(module, scales, fans)
+    slots = [slot for slot in slots_of(module, fans) if slot.find() is not None]
+    _refuse_unknown_names(module, scales)
     refusal = []
-    observed = {name: _fan(fan) for name, fan in (fans or {}).items()}
     implicit = scales is not None
     if scales is None:
         try:
-            scales = he_scales(module) | _observed_scales(observed)
+            scales = he_scales(module, fans=fans)
         except EqualizedLRError as error:
             scales = {}
             refusal.append(f"equalize_lr would refuse this model: {error}")
-    facts = list(_facts(module, scales, observed))
+    facts = list(_facts(slots, scales))
     usual = usual_gain(facts)
     trains_stored = implicit or any(each.equalized for each in facts)
     lines = [
         _line(each, note_of(each, usual, equalized_beside=trains_stored, observed=fans is not None))
         for each in facts
     ]
-    return Description(lines, _rates(module, lines) + _rest(module, lines) + refusal)
+    return Description(lines, _rates(module, lines) + _rest(slots, lines) + refusal)
 
 
-def _refuse_unknown_names(module: nn.Module, *mappings: Mapping[str, object] | None) -> None:
-    names = {
-        f"{path}.{name}" if path else name
-        for path, layer in module.named_modules(remove_duplicate=False)
-        for name, _ in plain_parameters(layer)
-    }
-    for argument, mapping in zip(("scales", "fans"), mappings, strict=True):
-        for name in mapping or ():
-            if name not in names:
-                raise InvalidArgument(argument, name, "plain names of the module's parameters")
+def _refuse_unknown_names(module: nn.Module, scales: Mapping[str, float] | None) -> None:
+    names = {slot.qualified_name for slot in slots_of(module, every_path=True)}
+    for name in scales or ():
+        if name not in names:
+            raise InvalidArgument("scales", name, "plain names of the module's parameters")
 
 
-def _fan(fan: Fan | float) -> Fan:
-    return fan if isinstance(fan, Fan) else Fan(fan, fan)
-
-
-def _observed_scales(observed: Mapping[str, Fan]) -> dict[str, float]:
-    rule = Rule.checked(SQRT2, "fan_in", 1.0)
-    return {name: rule.scale(fan) for name, fan in observed.items()}
-
-
-def _facts(
-    module: nn.Module, scales: Mapping[str, float], observed: Mapping[str, Fan]
-) -> Iterator[Facts]:
-    for path, layer in module.named_modules():
-        in_force, known = scales_of(layer), fans_of(layer)
-        for name, tensor in plain_parameters(layer):
-            full = f"{path}.{name}" if path else name
-            fan = observed.get(full, known.get(name))
-            if not (_is_matrix(tensor) or name in in_force or fan):
-                continue
-            bias = bias_of(layer, name, fan)
-            yield Facts(
-                name=full,
-                layer=layer,
-                tensor=tensor,
-                fan=fan,
-                scale=in_force.get(name, scales.get(full)),
-                equalized=name in in_force,
-                is_bias=name in {bias_of(layer, other) for other in in_force},
-                lr_mul=in_force.get(bias, 1.0) if bias else 1.0,
-                std=_std(tensor),
-            )
+def _facts(slots: Sequence[Slot], scales: Mapping[str, float]) -> Iterator[Facts]:
+    biases = {(slot.path, bias_of(slot)) for slot in slots if slot.scale is not None}
+    for slot in slots:
+        tensor, bias = slot.parameter, bias_of(slot)
+        if not (_is_matrix(tensor) or slot.scale is not None or slot.fan):
+            continue
+        yield Facts(
+            name=slot.qualified_name,
+            layer=slot.module,
+            tensor=tensor,
+            fan=slot.fan,
+            scale=scales.get(slot.qualified_name) if slot.scale is None else slot.scale,
+            equalized=slot.scale is not None,
+            is_bias=(slot.path, slot.name) in biases,
+            lr_mul=scales_of(slot.module).get(bias, 1.0) if bias else 1.0,
+            std=_std(tensor),
+        )
 
 
 def _is_matrix(tensor: Tensor) -> bool:
@@ -212,19 +191,11 @@ def _rates(module: nn.Module, lines: list[Line]) -> list[str]:
     ]
 
 
-def _rest(module: nn.Module, lines: list[Line]) -> list[str]:
+def _rest(slots: Sequence[Slot], lines: Sequence[Line]) -> list[str]:
     """How many parameters have no line: nothing is left out without a word."""
     listed = {line.name for line in lines}
-    rest = [
-        layer
-        for path, layer in module.named_modules()
-        for name, _ in plain_parameters(layer)
-        if (f"{path}.{name}" if path else name) not in listed
-    ]
+    rest = [slot.module for slot in slots if slot.qualified_name not in listed]
     norms = sum(map(is_norm, rest))
-    parts = [
-        f"{number} {what}"
-        for number, what in ((norms, "of norms"), (len(rest) - norms, "others"))
-        if number
-    ]
+    counts = ((norms, "of norms"), (len(rest) - norms, "others"))
+    parts = [f"{count} {what}" for count, what in counts if count]
     return [f"Not listed, with less than two axes: {' and '.join(parts)}."] if rest else []

@@ -12,8 +12,10 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from equalized_lr.layer.hook import plain_parameters, scales_of
-from equalized_lr.optim.stepping import not_compiled
+from equalized_lr.handover.groups import scale_of
+from equalized_lr.handover.stepping import not_compiled
+from equalized_lr.layer.hook import scales_of
+from equalized_lr.plan.slots import slots_of
 from equalized_lr.tensors import is_dtensor
 
 POINTS = 256  # samples that are kept of each weight; an even number
@@ -151,7 +153,7 @@ class Follower:
     def _find_weights(self) -> None:
         self._groups = len(self._optimizer.param_groups)
         constants = {
-            parameter: group.get("scale", 1.0)
+            parameter: scale_of(group)
             for group in self._optimizer.param_groups
             for parameter in group["params"]
         }
@@ -173,8 +175,9 @@ class Follower:
 def _weights(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
     """Every parameter of two or more axes: matrices, kernels, tables; no biases and norms."""
     seen: set[Tensor] = set()
-    for path, layer in module.named_modules():
-        for name, parameter in plain_parameters(layer):
-            if not is_lazy(parameter) and parameter.ndim >= 2 and parameter not in seen:
-                seen.add(parameter)  # a tied weight has the first of its names
-                yield f"{path}.{name}" if path else name, layer, name, parameter
+    for slot in slots_of(module):
+        parameter = slot.find()
+        if parameter is None or is_lazy(parameter) or parameter.ndim < 2 or parameter in seen:
+            continue
+        seen.add(parameter)  # a tied weight has the first of its names
+        yield slot.qualified_name, slot.module, slot.name, parameter

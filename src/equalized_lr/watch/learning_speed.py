@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from torch import nn
 from torch.optim import Optimizer
 
+from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import InvalidArgument, NothingMeasured, NothingToFollow
-from equalized_lr.optim.stepping import optimizers_of, unwrapped
-from equalized_lr.plan.checks import refuse_non_module
+from equalized_lr.handover.stepping import optimizers_of, unwrapped
 from equalized_lr.watch.follower import Follower, Track
 from equalized_lr.watch.report import Report, number_text, shape_text
 from equalized_lr.watch.speed_plot import plot_speeds

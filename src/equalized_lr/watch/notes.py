@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from equalized_lr.plan.checks import EMBEDDINGS
 from equalized_lr.plan.fan import Fan
+from equalized_lr.plan.left_alone import computes_its_own_way, is_look_up, is_norm
 
 FAR = 3.0  # how many times as large or small counts as far
 
@@ -73,13 +73,8 @@ def note_of(weight: Facts, usual: float, *, equalized_beside: bool, observed: bo
     return "; ".join(remarks if weight.equalized else ["plain", *remarks])
 
 
-def is_norm(layer: nn.Module) -> bool:
-    """Whether it is a normalization layer, torch's or another library's, by its name."""
-    return "norm" in type(layer).__name__.lower()
-
-
 def _reason(weight: Facts, *, observed: bool) -> str:
-    if isinstance(weight.layer, EMBEDDINGS):
+    if is_look_up(weight.layer):
         return "an embedding"
     if is_norm(weight.layer):
         return "a norm"
@@ -90,8 +85,7 @@ def _reason(weight: Facts, *, observed: bool) -> str:
 
 def _own_forward(weight: Facts, *, observed: bool) -> list[str]:
     """A layer that the table knows by its class, but that need not compute as its class does."""
-    plain_class = getattr(type(weight.layer), "_plain_class", type(weight.layer))
-    if observed or str(plain_class.forward.__module__).startswith("torch."):
+    if observed or not computes_its_own_way(weight.layer):
         return []
     return [f"{_kind(weight)} has a forward of its own: check with observe(model, x)"]
 

@@ -2,9 +2,18 @@
 
 from equalized_lr.checkpoint.families.alae import ALAE
 from equalized_lr.checkpoint.families.genforce import GENFORCE
+from equalized_lr.checkpoint.families.mat import MAT
 from equalized_lr.checkpoint.families.mmgen import MMGEN
-from equalized_lr.checkpoint.families.nvidia import STYLEGAN2_ADA, STYLEGAN3
+from equalized_lr.checkpoint.families.nvidia import (
+    EG3D,
+    STYLEGAN2_ADA,
+    STYLEGAN3,
+    STYLEGAN_T,
+    STYLEGAN_XL,
+)
+from equalized_lr.checkpoint.families.own import EQUALIZED_LR
 from equalized_lr.checkpoint.families.progressive import GAN_ZOO, PRO_GAN_PTH
+from equalized_lr.checkpoint.families.relatives import FLOAT, LIA, STYLESWIN, SWAGAN
 from equalized_lr.checkpoint.families.rosinality import (
     ROSINALITY_PROGRESSIVE,
     ROSINALITY_STYLEGAN,
@@ -20,15 +29,24 @@ from equalized_lr.checkpoint.families.tensorflow import PGGAN, STYLEGAN
 FAMILIES = {
     family.name: family
     for family in (
+        EQUALIZED_LR,
         PGGAN,
         STYLEGAN,
         STYLEGAN2_ADA,
         STYLEGAN3,
+        STYLEGAN_XL,
+        STYLEGAN_T,
+        EG3D,
+        MAT,
         ROSINALITY_PROGRESSIVE,
         ROSINALITY_STYLEGAN,
         ROSINALITY_STYLEGAN2,
         BASICSR,
         STYLEGAN2_TORCH,
+        SWAGAN,
+        LIA,
+        FLOAT,
+        STYLESWIN,
         MMGEN,
         PRO_GAN_PTH,
         GAN_ZOO,

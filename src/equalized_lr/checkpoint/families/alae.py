@@ -10,8 +10,9 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from equalized_lr.checkpoint.engine import match_key
-from equalized_lr.checkpoint.rows import Facts, Family, Row, Scale, in_is_larger, out_in
+from equalized_lr.checkpoint.engine import first_row
+from equalized_lr.checkpoint.family import Family
+from equalized_lr.checkpoint.rows import Facts, Row, Scale, in_is_larger, out_in
 
 with_gain = Scale("gain", out_in)
 
@@ -52,7 +53,7 @@ UNSURE = (0.3, 0.7)
 
 def form(state: Mapping[str, Tensor], plain: bool) -> str | None:
     """'explicit' or 'implicit' from the statistics of the weights, None if they are unclear."""
-    places = [] if plain else [p for p in map(_place, state.items()) if p is not None]
+    places = [] if plain else [p for p in map(_position, state.items()) if p is not None]
     if not places:
         return None
     middle = median(places)
@@ -61,10 +62,10 @@ def form(state: Mapping[str, Tensor], plain: bool) -> str | None:
     return "explicit" if middle < UNSURE[0] else "implicit"
 
 
-def _place(item: tuple[str, Tensor]) -> float | None:
+def _position(item: tuple[str, Tensor]) -> float | None:
     """Where between the two forms one weight lies, if it has anything to say."""
     key, tensor = item
-    row = next((row for row in EXPLICIT if row.scale and match_key(row, PREFIX, key)), None)
+    row = first_row(EXPLICIT, PREFIX, key)
     if row is None or row.scale is None or tensor.dim() < 2 or tensor.numel() < FEWEST:
         return None
     if tensor.is_meta or not tensor.is_floating_point() or tensor.layout is not torch.strided:

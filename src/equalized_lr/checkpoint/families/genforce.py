@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from equalized_lr.checkpoint.rows import Family, Row, Scale, in_is_larger, out_in, pattern
+from equalized_lr.checkpoint.family import Family
+from equalized_lr.checkpoint.rows import Row, Scale, in_is_larger, out_in, pattern
 
 with_gain = Scale("gain", out_in)
 no_gain = Scale(1.0, out_in)
@@ -75,7 +76,7 @@ SIGNS = {
 }
 
 
-def architecture(state: Mapping[str, Tensor], plain: bool) -> str | None:
+def first_sign(state: Mapping[str, Tensor], plain: bool) -> str | None:
     """The first architecture whose sign is in a key."""
     for name, sign in SIGNS.items():
         if any(re.search(pattern(sign), key) for key in state):
@@ -96,5 +97,5 @@ GENFORCE = Family(
     facts={"gain": math.sqrt(2), "lr_mul": 0.01},
     prefix=PREFIX,
     variant="architecture",
-    detect=architecture,
+    detect=first_sign,
 )

@@ -1,16 +1,21 @@
 """OpenMMLab's mmgeneration and mmagic, which share one hook.
 
 Its fan is torch's, so a transposed convolution (in, out, kernel) counts out * kernel; of five
-axes the first is left out. The three architectures share names, but not gains.
+axes the first is left out. The first three architectures share names, but not gains; StyleGAN3
+has no hook, and NVIDIA's own layers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from equalized_lr.checkpoint.rows import Family, Row, Scale, by_names, one_out_in, out_in
+from torch import Tensor
 
-ORIG = "{path}{name}_orig"
+from equalized_lr.checkpoint.families.nvidia import STYLEGAN3_SYNTHESIS, mapping_rows
+from equalized_lr.checkpoint.family import Family, by_names
+from equalized_lr.checkpoint.rows import Row, Scale, one_out_in, out_in
+
 with_gain = Scale("gain", out_in)
 no_gain = Scale(1.0, out_in)
 modulated = Scale(1.0, one_out_in)
@@ -20,21 +25,21 @@ PGGAN_ROWS = (
         "noise2feat.linear.weight",
         Scale("gain", out_in, times=0.25),
         "first dense",
-        stored=ORIG,
+        suffix="_orig",
     ),
-    Row("(conv_blocks|fromrgb_layers).#.conv.weight", with_gain, "kernel", stored=ORIG),
-    Row("torgb_layers.#.conv.weight", no_gain, "to RGB", stored=ORIG),
-    Row("decision.linear0.weight", with_gain, "dense", stored=ORIG),
-    Row("decision.linear1.weight", no_gain, "output", stored=ORIG),
+    Row("(conv_blocks|fromrgb_layers).#.conv.weight", with_gain, "kernel", suffix="_orig"),
+    Row("torgb_layers.#.conv.weight", no_gain, "to RGB", suffix="_orig"),
+    Row("decision.linear0.weight", with_gain, "dense", suffix="_orig"),
+    Row("decision.linear1.weight", no_gain, "output", suffix="_orig"),
     Row("(conv_blocks|fromrgb_layers|torgb_layers).#.conv.bias", why="bias"),
     Row("(noise2feat|decision.linear0|decision.linear1).bias", why="bias"),
 )
 
 # The mapping's bias is outside of its linear layer, and multiplied by lr_mul all the same.
 MAPPING = (
-    Row("style_mapping.#.linear.weight", Scale(1.0, out_in, "lr_mul"), "mapping", stored=ORIG),
+    Row("style_mapping.#.linear.weight", Scale(1.0, out_in, "lr_mul"), "mapping", suffix="_orig"),
     Row("style_mapping.#.bias", Scale(lr_mul="lr_mul"), "mapping bias"),
-    Row("final_linear.#.linear.weight", no_gain, "dense", stored=ORIG),
+    Row("final_linear.#.linear.weight", no_gain, "dense", suffix="_orig"),
     Row("final_linear.#.bias", why="bias"),
     Row("injected_noise_#", why="noise"),
 )
@@ -45,22 +50,28 @@ WRAPPERS = (
 
 STYLEGAN1_ROWS = (
     *MAPPING,
-    Row("convs.#.(conv1|conv1.#|conv2|#).conv.weight", with_gain, "kernel", stored=ORIG, ndim=(4,)),
+    Row(
+        "convs.#.(conv1|conv1.#|conv2|#).conv.weight",
+        with_gain,
+        "kernel",
+        suffix="_orig",
+        ndim=(4,),
+    ),
     Row("convs.#.(conv1|conv1.#|conv2|#).conv.bias", why="bias"),
-    Row("convs.#.adain(1|2).affine.weight", with_gain, "style", stored=ORIG),
+    Row("convs.#.adain(1|2).affine.weight", with_gain, "style", suffix="_orig"),
     Row("convs.#.adain(1|2).affine.bias", why="style bias"),
     Row("convs.#.noise_injector(1|2).weight", why="noise strength"),
     Row("convs.#.(conv1.)?#.kernel", why="blur kernel"),
     Row("convs.0.conv1.input", why="constant input"),
-    Row("(to_rgbs|from_rgb).#.conv.weight", with_gain, "RGB", stored=ORIG, ndim=(4,)),
+    Row("(to_rgbs|from_rgb).#.conv.weight", with_gain, "RGB", suffix="_orig", ndim=(4,)),
     Row("(to_rgbs|from_rgb).#.conv.bias", why="bias"),
 )
 
 STYLED = "(conv1|convs.#|to_rgb1|to_rgbs.#).conv"
 STYLEGAN2_ROWS = (
     *MAPPING,
-    Row(f"{STYLED}.weight", modulated, "modulated", stored=ORIG, ndim=(5,)),
-    Row(f"{STYLED}.style_modulation.linear.weight", no_gain, "style", stored=ORIG),
+    Row(f"{STYLED}.weight", modulated, "modulated", suffix="_orig", ndim=(5,)),
+    Row(f"{STYLED}.style_modulation.linear.weight", no_gain, "style", suffix="_orig"),
     Row(f"{STYLED}.style_modulation.bias", why="style bias"),
     Row("(conv1|convs.#).noise_injector.weight", why="noise strength"),
     Row("(conv1|convs.#).activate.bias", why="bias"),
@@ -71,29 +82,45 @@ STYLEGAN2_ROWS = (
         "(convs.0.0|convs.#.conv1.0|convs.#.conv2.1|convs.#.skip.1|final_conv.0).conv.weight",
         no_gain,
         "kernel",
-        stored=ORIG,
+        suffix="_orig",
         ndim=(4,),
     ),
     Row("(convs.0.1|convs.#.conv1.1|convs.#.conv2.2|final_conv.1).bias", why="bias"),
     Row("convs.#.(conv2.0|skip.0).kernel", why="blur kernel"),
 )
 
+STYLEGAN3_ROWS = (
+    *mapping_rows("style_mapping"),
+    Row("style_mapping.embed.weight", no_gain, "label embedding"),
+    Row("style_mapping.embed.bias", why="bias"),
+    *STYLEGAN3_SYNTHESIS,
+    *STYLEGAN2_ROWS,
+)
+by_gains = by_names(
+    {
+        "pggan": "(noise2feat|conv_blocks|torgb_layers|fromrgb_layers|decision).",
+        "stylegan": "(adain#|from_rgb).",
+        "stylegan2": "(style_modulation|final_conv).",
+    }
+)
+
+
+def architecture(state: Mapping[str, Tensor], plain: bool) -> str | None:
+    """StyleGAN3 by its synthesis network, whose discriminator is StyleGAN2's; others by names."""
+    return "stylegan3" if any("synthesis." in key for key in state) else by_gains(state, plain)
+
+
 MMGEN = Family(
     "mmgen",
-    "open-mmlab/mmgeneration and open-mmlab/mmagic, pggan and stylegan modules",
+    "open-mmlab/mmgeneration and open-mmlab/mmagic, pggan and stylegan1 to 3 modules",
     {
         "pggan": (*PGGAN_ROWS, *WRAPPERS),
         "stylegan": (*STYLEGAN1_ROWS, *WRAPPERS),
         "stylegan2": (*STYLEGAN2_ROWS, *WRAPPERS),
+        "stylegan3": (*STYLEGAN3_ROWS, *WRAPPERS),
     },
     facts={"gain": math.sqrt(2), "lr_mul": 0.01},
     prefix="(module.)?((generator|generator_ema|discriminator).)?(module.)?",
     variant="architecture",
-    detect=by_names(
-        {
-            "pggan": "(noise2feat|conv_blocks|torgb_layers|fromrgb_layers|decision).",
-            "stylegan": "(adain#|from_rgb).",
-            "stylegan2": "(style_modulation|final_conv).",
-        }
-    ),
+    detect=architecture,
 )

@@ -1,50 +1,98 @@
-"""NVIDIA's PyTorch networks: StyleGAN2-ADA and StyleGAN3."""
+"""NVIDIA's PyTorch networks, and those with the same layers: StyleGAN2-ADA, 3, XL and T, EG3D."""
 
 from __future__ import annotations
 
-from equalized_lr.checkpoint.rows import Family, Row, Scale, out_in
+from equalized_lr.checkpoint.family import Family
+from equalized_lr.checkpoint.rows import Row, Scale, out_in
+
+ANYTHING = r"(\w|-|.)+"
 
 fan_in = Scale(1.0, out_in)
+slow = Scale(1.0, out_in, "lr_mul")
+slow_bias = Scale(lr_mul="lr_mul")
+decoder = Scale(1.0, out_in, "decoder_lr_mul")
+decoder_bias = Scale(lr_mul="decoder_lr_mul")
 
-MAPPING = (
-    Row("mapping.fc#.weight", Scale(1.0, out_in, "lr_mul"), "mapping"),
-    Row("mapping.fc#.bias", Scale(lr_mul="lr_mul"), "mapping bias"),
-    Row("mapping.embed.weight", fan_in, "label embedding"),
+LABELS = (
+    Row("mapping.embed.weight", fan_in, "label embedding", only="bias"),
     Row("mapping.embed.bias", why="bias"),
-    Row("mapping.w_avg", why="buffer"),
+)
+# StyleGAN-XL looks its classes up in an nn.Embedding, which has no bias, and projects them.
+CLASSES = (
+    Row("mapping.embed.weight", why="embedding", unless="bias"),
+    Row("mapping.embed_proj.weight", fan_in, "class projection"),
+    Row("mapping.embed_proj.bias", why="bias"),
 )
 
+
+def mapping_rows(name: str = "mapping") -> tuple[Row, ...]:
+    """The mapping network."""
+    return (
+        Row(f"{name}.fc#.weight", slow, "mapping"),
+        Row(f"{name}.fc#.bias", slow_bias, "mapping bias"),
+        Row(f"{name}.(w_avg|x_avg)", why="buffer"),
+    )
+
+
 # A demodulated weight is normalized when it is used, so that no constant would have an effect.
-STYLEGAN2_ROWS = (
-    *MAPPING,
-    Row("synthesis.b#.(conv0|conv1|torgb).affine.weight", fan_in, "style"),
-    Row("synthesis.b#.(conv0|conv1|torgb).affine.bias", why="style bias"),
-    Row("synthesis.b#.(conv0|conv1).weight", why="demodulated"),
-    Row("synthesis.b#.torgb.weight", fan_in, "to RGB (in styles)"),
-    Row("synthesis.b#.skip.weight", fan_in, "skip"),
-    Row("synthesis.b#.(conv0|conv1|torgb).bias", why="bias"),
-    Row("synthesis.b#.(conv0|conv1).noise_strength", why="noise strength"),
-    Row("synthesis.b#.(conv0|conv1).noise_const", why="noise"),
-    Row("synthesis.b#.((conv0|conv1|skip).)?resample_filter", why="blur kernel"),
-    Row("synthesis.b#.const", why="constant input"),
+def synthesis_rows(block: str) -> tuple[Row, ...]:
+    """StyleGAN2's synthesis network, whose blocks have this name."""
+    return (
+        Row(f"{block}.(conv0|conv1|torgb).affine.weight", fan_in, "style"),
+        Row(f"{block}.(conv0|conv1|torgb).affine.bias", why="style bias"),
+        Row(f"{block}.(conv0|conv1).weight", why="demodulated"),
+        Row(f"{block}.torgb.weight", fan_in, "to RGB (in styles)"),
+        Row(f"{block}.skip.weight", fan_in, "skip"),
+        Row(f"{block}.(conv0|conv1|torgb).bias", why="bias"),
+        Row(f"{block}.(conv0|conv1).noise_strength", why="noise strength"),
+        Row(f"{block}.(conv0|conv1).noise_const", why="noise"),
+        Row(f"{block}.((conv0|conv1|skip).)?resample_filter", why="blur kernel"),
+        Row(f"{block}.const", why="constant input"),
+    )
+
+
+DISCRIMINATOR = (
     Row("b#.(fromrgb|conv0|conv1|skip|conv|fc|out).weight", fan_in, "discriminator"),
     Row("b#.(fromrgb|conv0|conv1|conv|fc|out).bias", why="bias"),
     Row("b#.((fromrgb|conv0|conv1|skip|conv).)?resample_filter", why="blur kernel"),
 )
+STYLEGAN2_ROWS = (*mapping_rows(), *LABELS, *synthesis_rows("synthesis.b#"), *DISCRIMINATOR)
 
-STYLEGAN3_ROWS = (
-    Row("synthesis.input.weight", fan_in, "Fourier features"),
-    Row("synthesis.input.affine.weight", fan_in, "style"),
-    Row("synthesis.input.affine.bias", why="style bias"),
-    Row("synthesis.input.(transform|freqs|phases)", why="buffer"),
+INPUT = "(input|b#.input)"
+FOURIER = (
+    Row(f"synthesis.{INPUT}.weight", fan_in, "Fourier features"),
+    Row(f"synthesis.{INPUT}.affine.weight", fan_in, "style"),
+    Row(f"synthesis.{INPUT}.affine.bias", why="style bias"),
+    Row(f"synthesis.{INPUT}.(transform|freqs|phases)", why="buffer"),
+)
+STYLEGAN3_SYNTHESIS = (
+    *FOURIER,
     Row("synthesis.L#_#_#.affine.weight", fan_in, "style"),
     Row("synthesis.L#_#_#.affine.bias", why="style bias"),
     Row("synthesis.L#_#_#.weight", fan_in, "to RGB (in styles)", unless="up_filter", last=True),
     Row("synthesis.L#_#_#.weight", why="demodulated"),
     Row("synthesis.L#_#_#.bias", why="bias"),
     Row("synthesis.L#_#_#.magnitude_ema", why="buffer"),
-    Row("synthesis.L#_#_#.(up_filter|down_filter)", why="filter"),
-    *STYLEGAN2_ROWS,
+    Row("synthesis.L#_#_#.(up_filter|down_filter)(4|16)?", why="filter"),
+)
+STYLEGAN_T_CONVS = "synthesis.b#.(conv0|convs1.#|torgb)"
+STYLEGAN_T_ROWS = (
+    *mapping_rows("mapping(.mlp)?"),
+    Row(f"mapping.clip.{ANYTHING}", why="text encoder"),
+    *FOURIER,
+    Row(f"{STYLEGAN_T_CONVS}.affine.proj.weight", fan_in, "style"),
+    Row(f"{STYLEGAN_T_CONVS}.affine.proj.bias", why="style bias"),
+    Row("synthesis.b#.convs1.#.norm.(weight|bias)", why="normalization"),
+    Row("synthesis.b#.convs1.#.gamma", why="layer scale"),
+    Row("synthesis.b#.torgb.weight", fan_in, "to RGB (in styles)"),
+    Row("synthesis.b#.(conv0|convs1.#).weight", why="demodulated"),
+    Row(f"{STYLEGAN_T_CONVS}.bias", why="bias"),
+    Row("synthesis.b#.(conv0|convs1.#).(noise_strength|noise_const)", why="noise"),
+    Row("synthesis.b#.((conv0|convs1.#).)?resample_filter", why="blur kernel"),
+    Row("heads.#.cmapper.weight", fan_in, "condition"),
+    Row("heads.#.cmapper.bias", why="bias"),
+    Row(f"heads.#.(main|cls).{ANYTHING}", why="spectral norm"),
+    Row(f"dino.{ANYTHING}", why="feature network"),
 )
 
 STYLEGAN2_ADA = Family(
@@ -53,10 +101,51 @@ STYLEGAN2_ADA = Family(
     {"": STYLEGAN2_ROWS},
     facts={"lr_mul": 0.01},
 )
-
 STYLEGAN3 = Family(
     "stylegan3",
     "NVlabs/stylegan3, training/networks_stylegan2.py and networks_stylegan3.py",
-    {"": STYLEGAN3_ROWS},
+    {"": (*STYLEGAN3_SYNTHESIS, *STYLEGAN2_ROWS)},
     facts={"lr_mul": 0.01},
+)
+STYLEGAN_XL = Family(
+    "stylegan-xl",
+    "autonomousvision/stylegan-xl, training/networks_stylegan3_resetting.py, pg_modules/",
+    {
+        "": (
+            *mapping_rows(),
+            *CLASSES,
+            *STYLEGAN3_SYNTHESIS,
+            Row(f"discriminators.{ANYTHING}.embed_proj.weight", fan_in, "class projection"),
+            Row(f"discriminators.{ANYTHING}.embed_proj.bias", why="bias"),
+            Row(f"discriminators.{ANYTHING}", why="spectral norm"),
+            Row(f"feature_networks.{ANYTHING}", why="feature network"),
+        )
+    },
+    facts={"lr_mul": 0.01},
+    sign="(mapping.embed.|embed_proj.)",
+)
+STYLEGAN_T = Family(
+    "stylegan-t",
+    "autonomousvision/stylegan-t, networks/generator.py, discriminator.py and shared.py",
+    {"": STYLEGAN_T_ROWS},
+    facts={"lr_mul": 0.01},
+)
+EG3D = Family(
+    "eg3d",
+    "NVlabs/eg3d, eg3d/training/triplane.py, superresolution.py and dual_discriminator.py",
+    {
+        "": (
+            *mapping_rows(),
+            *LABELS,
+            *synthesis_rows("synthesis.b#"),
+            *synthesis_rows("superresolution.block#"),
+            Row("(superresolution.)?resample_filter", why="blur kernel"),
+            Row("decoder.net.#.weight", decoder, "decoder"),
+            Row("decoder.net.#.bias", decoder_bias, "decoder bias"),
+            *DISCRIMINATOR,
+        )
+    },
+    facts={"lr_mul": 0.01, "decoder_lr_mul": 1.0},
+    prefix="(module.)?(backbone.)?",
+    sign="^(module.)?(backbone.|superresolution.|decoder.net.|resample_filter$)",
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from equalized_lr.checkpoint.rows import Family, Row, Scale, in_out_at_1x1, out_in
+from equalized_lr.checkpoint.family import Family
+from equalized_lr.checkpoint.rows import Row, Scale, in_out_at_1x1, out_in
 
 PRO_GAN_PTH = Family(
     "pro-gan-pth",

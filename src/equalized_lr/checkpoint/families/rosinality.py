@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 
-from equalized_lr.checkpoint.rows import Family, Row, Scale, in_out, out_in
+from equalized_lr.checkpoint.family import Family
+from equalized_lr.checkpoint.rows import Row, Scale, in_out, out_in
 
 hooked = Scale("gain", out_in)
-ORIG = "{path}{name}_orig"
 
 ROSINALITY_PROGRESSIVE = Family(
     "rosinality-progressive",
     "rosinality/progressive-gan-pytorch, model.py",
     {
         "": (
-            Row("progression.#.conv.#.conv.weight", hooked, "kernel", stored=ORIG),
+            Row("progression.#.conv.#.conv.weight", hooked, "kernel", suffix="_orig"),
             Row("progression.#.conv.#.conv.bias", why="bias"),
             Row("(to_rgb.#|from_rgb.#|linear).weight", why="plain layer"),
             Row("(to_rgb.#|from_rgb.#|linear).bias", why="bias"),
@@ -30,19 +30,19 @@ ROSINALITY_STYLEGAN = Family(
     "rosinality/style-based-gan-pytorch, model.py",
     {
         "": (
-            Row("progression.#.conv(1|2)?(.#)?.conv.weight", hooked, "kernel", stored=ORIG),
+            Row("progression.#.conv(1|2)?(.#)?.conv.weight", hooked, "kernel", suffix="_orig"),
             Row("progression.#.conv(1|2)?(.#)?.conv.bias", why="bias"),
             Row("progression.#.conv1.0.weight", Scale("gain", in_out), "fused up-conv."),
             Row("progression.#.conv2.1.weight", hooked, "fused down-conv."),
             Row("progression.#.(conv1.0|conv2.1).bias", why="bias"),
             Row("progression.#.(conv1.1|conv1.2|conv2.0).(weight|weight_flip)", why="blur kernel"),
-            Row("progression.#.adain(1|2).style.linear.weight", hooked, "style", stored=ORIG),
+            Row("progression.#.adain(1|2).style.linear.weight", hooked, "style", suffix="_orig"),
             Row("progression.#.adain(1|2).style.linear.bias", why="style bias"),
-            Row("progression.#.noise(1|2).weight", hooked, "noise strength", stored=ORIG),
+            Row("progression.#.noise(1|2).weight", hooked, "noise strength", suffix="_orig"),
             Row("progression.0.conv1.input", why="constant input"),
-            Row("(to_rgb.#|from_rgb.#|from_rgb.#.0).conv.weight", hooked, "RGB", stored=ORIG),
+            Row("(to_rgb.#|from_rgb.#|from_rgb.#.0).conv.weight", hooked, "RGB", suffix="_orig"),
             Row("(to_rgb.#|from_rgb.#|from_rgb.#.0).conv.bias", why="bias"),
-            Row("(style.#|linear).linear.weight", hooked, "dense", stored=ORIG),
+            Row("(style.#|linear).linear.weight", hooked, "dense", suffix="_orig"),
             Row("(style.#|linear).linear.bias", why="bias"),
         )
     },

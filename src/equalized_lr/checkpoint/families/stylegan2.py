@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from equalized_lr.checkpoint.rows import Family, Row, Scale, one_out_in, out_in
+from equalized_lr.checkpoint.family import Family
+from equalized_lr.checkpoint.rows import Row, Scale, one_out_in, out_in
 
 fan_in = Scale(1.0, out_in)
 modulated = Scale(1.0, one_out_in)

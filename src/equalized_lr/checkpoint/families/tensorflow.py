@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from equalized_lr.checkpoint.rows import Family, Row, Scale, by_names, kernel_in_out, kernel_out_in
+from equalized_lr.checkpoint.family import Family, by_names
+from equalized_lr.checkpoint.rows import Row, Scale, kernel_in_out, kernel_out_in
 
 DENSE = (1, 0)
 KERNEL = (3, 2, 0, 1)

@@ -1,0 +1,192 @@
+"""In-place writes into a computed weight, and how they reach the stored one.
+
+Note [A write is a write]: `layer.weight` is computed, yet `nn.init.zeros_(layer.weight)` has to do
+what it does to a Parameter. So a weight that is read outside of a forward is remembered for as long
+as it lives: weakly, beside an alias that shares its memory and its count of changes. When it dies,
+and before each read, forward, step, copy and save, a changed count shows that somebody wrote into
+it, and its values are divided by c and stored. `weight.data` shares the memory but not the count,
+so where the memory outlives the weight, and within `module.apply`, values are compared.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from equalized_lr.errors import EqualizedLRError, StaleWrite, Unscalable
+from equalized_lr.tensors import fingerprint, has_overflowed, other_holders, same_values
+
+
+class Watched:
+    """What tells whether somebody wrote into a computed weight.
+
+    Attributes:
+        scale: the constant c.
+        values: the weight, or an alias of it.
+    """
+
+    __slots__ = ("_changes", "scale", "state", "values")
+
+    def __init__(self, raw: Tensor, scale: float, values: Tensor) -> None:
+        self.scale, self.values = scale, values
+        self.state, self._changes = fingerprint(raw), values._version
+
+    def is_written(self) -> bool:
+        """Whether somebody wrote into it since it was computed or stored."""
+        return self.values._version != self._changes
+
+    def refuse_to_store(self, raw: Tensor) -> None:
+        """Raises if what was written cannot be stored."""
+        if fingerprint(raw) != self.state:
+            raise StaleWrite(tuple(raw.shape))
+        with torch.inference_mode(False), torch.no_grad():
+            if has_overflowed(self.values, self.values / self.scale):
+                raise Unscalable("what was written into a weight", self.scale, str(raw.dtype))
+
+    def store(self, raw: Tensor) -> None:
+        """Divides by c what was written; elements that nobody wrote to keep their bits."""
+        self.refuse_to_store(raw)
+        with torch.inference_mode(False), torch.no_grad():
+            is_same = self.values == raw * self.scale
+            raw.copy_(torch.where(is_same, raw, self.values / self.scale))
+        self.state, self._changes = fingerprint(raw), self.values._version
+
+
+class Remembered(Watched):
+    """A computed weight that somebody outside may hold."""
+
+    __slots__ = ("_raw", "_snapshot", "weight")
+
+    def __init__(self, raw: Tensor, scale: float, weight: Tensor) -> None:
+        super().__init__(raw, scale, weight.detach())
+        key = id(raw)
+        self._snapshot = self.values.clone() if _comparing.depth else None
+        self._raw = weakref.ref(raw, lambda _: remembered.pop(key, None))
+        self.weight = weakref.ref(weight, self._on_death)
+
+    def _on_death(self, _: object) -> None:
+        raw = self._raw()
+        if raw is None:
+            return
+        if self._snapshot is None and other_holders(self.values) > 1:  # one is the weight that dies
+            self._snapshot = self.values.clone()
+        records = remembered.get(id(raw), [])
+        try:
+            store_writes(raw)
+        except EqualizedLRError:  # which nobody would see here; the next one who looks does
+            remembered[id(raw)] = records
+
+    def is_written(self) -> bool:
+        """Whether somebody wrote into it, or into `.data` or an array that outlived it."""
+        if super().is_written():
+            return True
+        return self._snapshot is not None and not same_values(self.values, self._snapshot)
+
+    def is_held(self) -> bool:
+        """Whether somebody can still write into it."""
+        if self.weight() is not None:
+            return True
+        return self._snapshot is not None and other_holders(self.values) > 0
+
+    def store(self, raw: Tensor) -> None:
+        """As for all watched weights; what is compared later is what is stored now."""
+        super().store(raw)
+        if self._snapshot is not None:
+            self._snapshot = self.values.clone()
+
+
+# By the id of the stored parameter; empty unless somebody holds a computed weight.
+remembered: dict[int, list[Remembered]] = {}
+
+
+def is_anyremembered() -> bool:
+    """Whether somebody holds a weight of any layer."""
+    return bool(remembered)
+
+
+class _Comparing(threading.local):
+    depth = 0
+
+
+_comparing = _Comparing()
+
+
+@contextmanager
+def comparing() -> Iterator[None]:
+    """Inside, values of weights that are read are kept from the start, to see writes by `.data`."""
+    _comparing.depth += 1
+    try:
+        yield
+    finally:
+        _comparing.depth -= 1
+
+
+def remember(raw: Tensor, scale: float, weight: Tensor) -> None:
+    """Watches a computed weight for as long as somebody can write into it."""
+    _watch_steps()
+    remembered.setdefault(id(raw), []).append(Remembered(raw, scale, weight))
+
+
+def held_weight(raw: Tensor, scale: float) -> Tensor | None:
+    """The weight that somebody holds, if it is c * raw as it is now: then all hold the same."""
+    for one in remembered.get(id(raw), ()):
+        weight = one.weight()
+        if weight is not None and weight.requires_grad == raw.requires_grad:
+            with torch.no_grad():
+                if same_values(one.values, raw * scale):
+                    return weight
+    return None
+
+
+def parameter_behind(weight: object) -> tuple[Tensor, float] | None:
+    """The stored parameter and c of a weight that was read from some layer."""
+    for records in remembered.values():
+        for one in records:
+            raw = one._raw()
+            if one.weight() is weight and raw is not None:
+                return raw, one.scale
+    return None
+
+
+def store_writes(raw: Tensor) -> None:
+    """Takes what was written into weights computed from a parameter into the parameter.
+
+    What cannot be stored is forgotten after the error.
+
+    Raises:
+        StaleWrite: the parameter has changed since the weight was read.
+        Unscalable: the values divided by c do not fit into the parameter's dtype.
+    """
+    records = remembered.pop(id(raw), [])
+    written = [one for one in records if one.is_written()]
+    for one in written:
+        one.refuse_to_store(raw)
+    if len(written) > 1:
+        raise StaleWrite(tuple(raw.shape))  # nobody can tell which of the writes was the last
+    for one in written:
+        one.store(raw)
+    held = [one for one in records if one.is_held()]
+    if held:
+        remembered.setdefault(id(raw), []).extend(held)
+
+
+@functools.cache
+def _watch_steps() -> None:
+    register_optimizer_step_pre_hook(_before_step)
+
+
+def _before_step(optimizer: object, args: Any, kwargs: Any) -> None:
+    if not is_dynamo_compiling():
+        for records in list(remembered.values()):
+            raw = records[0]._raw()
+            if raw is not None:
+                store_writes(raw)

@@ -1,0 +1,184 @@
+"""What a tensor owes to the parameters of a module, and how operations hand that on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+UNKNOWN = math.nan  # it compares equal to nothing, and stays what it is in any sum or product
+
+
+class Level(IntEnum):
+    """What a tensor's values depend on; of several sources the last in this order counts."""
+
+    CONSTANT = 0
+    LEARNED = 1
+    RANDOM = 2
+    INPUT = 3
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a tensor comes from.
+
+    Attributes:
+        level: what its values depend on.
+        degrees: the parameters that it is derived from, by their keys. The number is the degree:
+            twice the parameter is 2**degree times the tensor. Views, casts and sums have degree 1,
+            `w / w.norm()` has degree 0, and what is no power at all has an unknown one.
+        constant: the constant by which it was multiplied on the way.
+        faint: whether it is an activation that a parameter had a part in, by a gain or by a
+            contraction. It is a weight only where an operation says that its operand is one.
+        spread: how much larger the last product with an activation was than the activation.
+    """
+
+    level: Level = Level.CONSTANT
+    degrees: Mapping[int, float] = field(default_factory=dict)
+    constant: float = 1.0
+    faint: bool = False
+    spread: float = 0.0
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether an operation that takes it can take it for a weight."""
+        return bool(self.degrees) and not self.faint
+
+    @property
+    def is_modulated(self) -> bool:
+        """Whether it is a weight times an activation, each element of which meets many weights."""
+        linear = all(degree == 1 for degree in self.degrees.values())
+        return self.is_weight and self.level is Level.INPUT and self.spread > 1 and linear
+
+
+class Operand(NamedTuple):
+    """One tensor, or number, that goes into an operation.
+
+    Attributes:
+        size: its number of elements.
+        source: where it comes from.
+        floating: whether it has values; indices and masks have none.
+    """
+
+    size: int
+    source: Provenance
+    floating: bool = True
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PRODUCTS = {"mul": (1, 1), "div": (1, -1)}  # with the signs of the operands' degrees
+
+POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "square": 2.0, "reciprocal": -1.0}
+POWERS |= {"var": 2.0, "var_mean": 2.0, "sign": 0.0, "sgn": 0.0}
+POWERS |= dict.fromkeys(("native_batch_norm", "native_layer_norm", "native_group_norm"), 0.0)
+
+# Besides views, what twice the parameter makes twice as large.
+LINEAR = _names(
+    "abs add amax amin cat clamp clamp_max clamp_min clone constant_pad_nd copy cumsum diag_embed "
+    "flip fake_quantize_per_tensor_affine floor gather index index_put index_select "
+    "linalg_vector_norm masked_fill max maximum mean min minimum native_dropout neg norm relu "
+    "repeat roll round rsub scatter slice_scatter stack std sub sum _to_copy tril triu trunc "
+    "_unsafe_index _unsafe_view view where _weight_norm_interface"
+)
+
+# A look-up takes one element of a table. What is positive whatever the parameter is no weight of
+# mean zero: rates of decay, temperatures, masks, and mixtures that sum up to one.
+ENDS = _names(
+    "embedding embedding_bag _embedding_bag _embedding_bag_forward_only "
+    "exp exp2 log log2 log_sigmoid_forward _log_softmax logsumexp sigmoid _softmax softplus"
+)
+
+# Not every operand counts: what is overwritten does not, nor do weight_norm's lengths.
+COUNTED = {"copy": slice(1, 2), "_weight_norm_interface": slice(0, 1)}
+
+
+def derive(name: str, operands: Sequence[Operand], size: int, power: float | None) -> Provenance:
+    """What comes out of an operation that contracts nothing.
+
+    Args:
+        name: the operation.
+        operands: what goes in.
+        size: the number of elements that come out.
+        power: the operation's own degree; None if it is no power.
+    """
+    operands = operands[COUNTED.get(name, slice(None))]
+    level = max((each.source.level for each in operands), default=Level.CONSTANT)
+    sources = [each for each in operands if each.source.degrees]
+    weights = [each for each in sources if each.source.is_weight] or sources
+    others = [each for each in operands if each.floating and each not in weights]
+    activations = [each.size for each in others if each.source.level is Level.INPUT]
+    if not sources or name in ENDS or (activations and name not in PRODUCTS):
+        return Provenance(level)
+    # An operand that is stretched over another one is a gain on it.
+    whole = [each for each in weights if each.size == size] or weights
+    keys = {key for each in whole for key in each.source.degrees}
+    signs = PRODUCTS.get(name)
+    merged = _multiply(operands, signs, keys) if signs else _unite(sources, keys)
+    factor = UNKNOWN if power is None else power
+    is_gain = any(each.size == size > max(w.size for w in weights) for each in others)
+    return Provenance(
+        level,
+        {key: degree * factor for key, degree in merged.degrees.items()},
+        merged.constant**factor,
+        faint=not weights[0].source.is_weight or (signs is not None and is_gain),
+        spread=size / max(activations) if activations else max(w.source.spread for w in weights),
+    )
+
+
+def _multiply(operands: Sequence[Operand], signs: Sequence[int], keys: set[int]) -> Provenance:
+    signed = list(zip((each.source for each in operands), signs, strict=False))
+    degrees = {key: sum(sign * s.degrees.get(key, 0.0) for s, sign in signed) for key in keys}
+    # A gain of its own may be as large as it likes; what has no degrees is a number.
+    counted = [(s.constant, sign) for s, sign in signed if not s.degrees or keys & set(s.degrees)]
+    return Provenance(degrees=degrees, constant=math.prod(_power(*each) for each in counted))
+
+
+def _unite(operands: Sequence[Operand], keys: set[int]) -> Provenance:
+    sources = [each.source for each in operands if keys & set(each.source.degrees)]
+    degrees = {key: _common(s.degrees[key] for s in sources if key in s.degrees) for key in keys}
+    return Provenance(degrees=degrees, constant=_common(s.constant for s in sources))
+
+
+def _power(number: float, exponent: float) -> float:
+    return abs(number) ** exponent if number else UNKNOWN
+
+
+def _common(numbers: Iterable[float]) -> float:
+    first, *rest = numbers
+    return first if all(math.isclose(first, each, rel_tol=1e-6) for each in rest) else UNKNOWN
+
+
+def contracted(left: Provenance, right: Provenance) -> Provenance:
+    """What comes out of a contraction: faintly, it is still what the weight was.
+
+    Spectral norm's sigma has to be known for a function of its weight, and a mixture of kernels for
+    one of them when a convolution takes it.
+    """
+    level, sides = max(left.level, right.level), (left, right)
+    weights = [each for each in sides if each.is_weight]
+    sources = weights or [each for each in sides if each.degrees]
+    if not sources or (level is Level.INPUT and not weights):
+        return Provenance(level)
+    keys = {key for each in sources for key in each.degrees}
+    merged = _multiply([Operand(0, each) for each in sides], (1, 1), keys)
+    # A weight times itself, as where it is made orthogonal, is a weight.
+    itself = len(weights) == 2 and bool(left.degrees.keys() & right.degrees.keys())
+    return replace(merged, level=level, faint=not itself)
+
+
+def written(before: Provenance, after: Provenance) -> Provenance:
+    """What memory holds after a part of it was written: both, as in a concatenation."""
+    return derive("cat", [Operand(1, before), Operand(1, after)], 2, 1.0)
+
+
+def power_of(name: str, args: Sequence[Any], *, view: bool) -> float | None:
+    """The degree of an operation; None if it is no power of what goes in."""
+    if name == "pow":
+        return float(args[1]) if isinstance(args[1], int | float) else None
+    linear = view or name in LINEAR or name in PRODUCTS
+    return 1.0 if linear else POWERS.get(name)

@@ -1,0 +1,239 @@
+"""A forward, followed operation by operation from each parameter to what consumes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from equalized_lr.plan.contraction import CONTRACTIONS, FUSED, SUMS, Contraction
+from equalized_lr.plan.fan import Fan
+from equalized_lr.plan.operation import Operation, has_values, operation, tensors_in
+from equalized_lr.plan.provenance import (
+    PRODUCTS,
+    UNKNOWN,
+    Level,
+    Operand,
+    Provenance,
+    contracted,
+    derive,
+    power_of,
+    written,
+)
+from equalized_lr.plan.snapshot import Snapshot, contents, memory_of
+
+_PLAIN = {level: Provenance(level) for level in Level}
+
+
+class Sight(IntEnum):
+    """How plainly an operation shows a weight.
+
+    Sums of squares are norms, as in demodulation, and kernels are mixed before they convolve.
+    """
+
+    SQUARES = 0
+    SUM_OF_PRODUCTS = 1
+    CONTRACTION = 2
+    KERNEL = 3
+
+
+class Use(NamedTuple):
+    """One way in which a parameter is consumed.
+
+    Attributes:
+        operation: what consumes it.
+        fan: the connections that the operation shows.
+        constant: the number that the parameter was multiplied by on its way there.
+        rank: the uses with the highest one count: those that meet the inputs before those that meet
+            constants, and for the rest as `Sight` has it.
+    """
+
+    operation: str
+    fan: Fan
+    constant: float
+    rank: tuple[Level, Sight]
+
+
+class Tracer(TorchDispatchMode):
+    """Sees every operation of a forward.
+
+    Parameters are known by their ids.
+
+    Attributes:
+        uses: of each parameter that is consumed, in their order.
+        partners: for those that meet other parameters as equals, those.
+        opaque: the operations that take a parameter and do not show what they do.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, snapshot: Snapshot, arguments: object) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.uses: dict[int, dict[Use, None]] = {}
+        self.partners: dict[int, set[int]] = {}
+        self.opaque: dict[int, str] = {}
+        self._snapshot = snapshot
+        self._tables: dict[int, Fan] = {}
+        self._by_memory: dict[int | None, Provenance] = {}
+        self._parameters: dict[int, Provenance] = {}
+        self._sources: dict[int, tuple[Tensor, Provenance]] = {}
+        self._writes: dict[int | None, tuple[Tensor, Provenance]] = {}
+        self._sure = True  # that numbers are no functions of weights
+        for tensor in contents(arguments):
+            if isinstance(tensor, Tensor):
+                self._sources[id(tensor)] = tensor, _PLAIN[Level.INPUT]
+
+    def follow(self, parameter: Tensor, table: Fan | None) -> None:
+        """Adds a parameter, and what the table of layers says of it."""
+        key = id(parameter)
+        self._parameters[key] = Provenance(Level.LEARNED, {key: 1.0})
+        memory = memory_of(parameter)
+        # Parameters in one flat piece of memory cannot be told apart by it.
+        shared = memory in self._by_memory and self._by_memory[memory].degrees.keys() != {key}
+        self._by_memory[memory] = Provenance(Level.LEARNED) if shared else self._parameters[key]
+        if table:
+            self._tables[key] = table
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Runs an operation, and follows it unless it belongs to a backward."""
+        op, kwargs = operation(func), kwargs or {}
+        targets = op.written(args, kwargs)
+        self._snapshot.before_writing(targets)
+        out = func(*args, **kwargs)
+        if torch._C._current_graph_task_id() == -1:
+            results = tensors_in((out,))
+            self._keep(results, targets, self._through(op, args, kwargs, results))
+        return out
+
+    def _keep(self, results: list[Tensor], targets: list[Tensor], source: Provenance) -> None:
+        for tensor in results:
+            if id(tensor) not in self._parameters:
+                plain = source.degrees and not has_values(tensor)
+                # Kept alive, lest another tensor gets its id.
+                self._sources[id(tensor)] = tensor, _PLAIN[source.level] if plain else source
+        for tensor in targets:
+            memory = memory_of(tensor)
+            if memory is not None and tensor.untyped_storage().nbytes() > tensor.nbytes:
+                before = self._writes[memory][1] if memory in self._writes else source
+                self._writes[memory] = tensor, written(before, source)
+
+    def _source(self, tensor: Tensor) -> Provenance:
+        source = self._parameters.get(id(tensor))
+        if source is not None:
+            return source
+        seen = self._sources.get(id(tensor))
+        if seen is None:
+            source = self._by_memory.get(memory_of(tensor), _PLAIN[Level.CONSTANT])
+        else:
+            source = seen[1]
+        write = self._writes.get(memory_of(tensor)) if self._writes else None
+        return written(source, write[1]) if write else source
+
+    def _through(
+        self, op: Operation, args: Any, kwargs: Mapping[str, Any], results: list[Tensor]
+    ) -> Provenance:
+        tensors = [] if op.is_factory else tensors_in((*args, *kwargs.values()))
+        sources = [self._source(tensor) for tensor in tensors]
+        level = max((source.level for source in sources), default=Level.CONSTANT)
+        level = max(level, Level.RANDOM) if op.is_random else level
+        if op.name == "_local_scalar_dense" and level is Level.LEARNED:
+            self._sure = False
+        if not any(source.degrees for source in sources):
+            return _PLAIN[level]
+        if op.name in CONTRACTIONS:
+            return self._contract(op.name, CONTRACTIONS[op.name](args))
+        operands = [self._operand(value) for value in (args if op.name in PRODUCTS else tensors)]
+        if (op.name in FUSED or not op.is_torch) and self._hide(op.name, operands):
+            return _PLAIN[Level.INPUT]
+        size = results[0].numel() if results else 0
+        result = derive(op.name, operands, size, power_of(op.name, args, view=op.is_view))
+        if op.name in SUMS and operands[0].source.is_modulated:
+            self._sum(op.name, operands[0], size)
+            result = replace(result, faint=True)
+        return replace(result, level=max(level, result.level))
+
+    def _operand(self, value: object) -> Operand:
+        if not isinstance(value, Tensor):
+            number = isinstance(value, int | float) and self._sure
+            return Operand(1, Provenance(constant=float(cast(float, value)) if number else UNKNOWN))
+        source = self._source(value)
+        if source is _PLAIN[Level.CONSTANT] and value.numel() == 1 and not value.is_meta:
+            source = Provenance(constant=abs(value.item()))
+        return Operand(value.numel(), source, has_values(value))
+
+    def _sum(self, name: str, products: Operand, size: int) -> None:
+        """A contraction by hand."""
+        fan = Fan(products.size / size, products.source.spread)
+        self._record(products.source, Use(name, fan, 1.0, (Level.INPUT, Sight.SUM_OF_PRODUCTS)))
+
+    def _hide(self, name: str, operands: list[Operand]) -> bool:
+        """Whether an operation takes weights in without showing what it does with them."""
+        weights = [each for each in operands if each.source.is_weight]
+        others = [each for each in operands if not each.source.is_weight and each.floating]
+        if not weights or not others:
+            return False
+        for key in {key for each in weights for key in each.source.degrees}:
+            if key in self._tables:
+                use = Use(name, self._tables[key], 1.0, (Level.INPUT, Sight.CONTRACTION))
+                self._record(Provenance(degrees={key: 0.0}), use)
+            else:
+                self.opaque[key] = name
+        return True
+
+    def _contract(self, name: str, contraction: Contraction) -> Provenance:
+        left, right = (self._source(side.tensor) for side in contraction.sides)
+        level = max(left.level, right.level)
+        weight = self._weight(left, right) if contraction.weight is None else contraction.weight
+        if weight is not None:
+            source = (left, right)[weight]
+            sight = Sight.KERNEL if source.faint else Sight.CONTRACTION
+            use = Use(name, contraction.sides[weight].fan, 1.0, (level, sight))
+            self._record(source, use)
+        if contraction.bias and level is Level.INPUT:
+            return Provenance(level)
+        return contracted(left, right)
+
+    def _weight(self, left: Provenance, right: Provenance) -> int | None:
+        """Which of two operands is the weight, if one of them is."""
+        sides = (left, right)
+        weights = [number for number, side in enumerate(sides) if side.is_weight]
+        if len(weights) < 2 or left.degrees.keys() & right.degrees.keys():
+            return weights[0] if len(weights) == 1 else None
+        for is_it in (_is_pure, self._is_in_table):
+            chosen = [number for number in weights if is_it(sides[number])]
+            if len(chosen) == 1:
+                return chosen[0]
+        for one, other in (sides, sides[::-1]):
+            for key in one.degrees:
+                self.partners.setdefault(key, set()).update(other.degrees)
+        return None
+
+    def _is_in_table(self, source: Provenance) -> bool:
+        return any(key in self._tables for key in source.degrees)
+
+    def _record(self, source: Provenance, use: Use) -> None:
+        for key, degree in source.degrees.items():
+            # A layer of the table that generates a kernel is a layer still, and what divides is no
+            # weight.
+            generates = source.faint and key in self._tables
+            if use.fan.fan_in == 0 or generates or degree < 0:
+                continue
+            level, sight = use.rank
+            known = degree == 1 and not math.isnan(source.constant)
+            this = use._replace(
+                constant=source.constant if known else 1.0,
+                rank=(level, Sight.SQUARES if degree > 1 else sight),
+            )
+            self.uses.setdefault(key, {})[this] = None
+
+
+def _is_pure(source: Provenance) -> bool:
+    return source.level < Level.INPUT
