@@ -41,18 +41,10 @@ html_css_files = ["style.css"]
 # Pages are read on GitHub, too, where a toctree would be a block of code.
 CONTENTS = {
     "Use it": [
-        *(
-            "start",
-            "guide",
-            "learning_speed",
-            "choose",
-            "works-with",
-            "checkpoints",
-            "limitations",
-            "faq",
-        ),
+        *("start", "guide", "learning_speed", "choose"),
+        *("works-with", "checkpoints", "limitations", "faq"),
     ],
-    "Understand it": ["math", "optimizers", "lreqadam"],
+    "Understand it": ["math", "fans", "optimizers", "lreqadam"],
     "See it measured": ["rates", "progressive_gan", "width_transfer", "performance"],
     "Reference": ["api", "CONTRIBUTING"],
 }

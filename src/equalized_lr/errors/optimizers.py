@@ -39,9 +39,9 @@ class SchedulerAttached(EqualizedLRError, RuntimeError):
     """A scheduler would set the rates of groups that are to be translated."""
 
     text = """the groups of this {kind} have an 'initial_lr', so a scheduler has been attached, and
-    would go on with its rates for other groups. Call ScaledSteps(optimizer, module, scales={{}})
-    first, which leaves the groups as they are; or go back to the schedule's beginning,
-    group['lr'] = group.pop('initial_lr'), change the form, and step a new scheduler as often."""
+    would go on with its rates for other groups. Call ScaledSteps(optimizer, module, scales=dict())
+    first, which leaves the groups as they are; or go back to the beginning, group['lr'] =
+    group.pop('initial_lr'), change the form, and step a new scheduler as often."""
 
 
 class UnknownScale(EqualizedLRError, RuntimeError):
