@@ -17,16 +17,15 @@ from equalized_lr.handover.stepping import not_compiled
 
 
 class LREQAdam(Optimizer):
-    r"""ALAE's optimizer by its published rule: Adam without first moment, steps times c.
+    """ALAE's optimizer by its published rule: Adam without first moment, steps times c.
 
-    With a group's "equalized_scale" c, and t counting the steps of a parameter p with gradient g:
+    With a group's "equalized_scale" c, and t counting the steps of a parameter p with gradient g::
 
-    .. math::
-        v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \qquad
-        p_t = p_{t-1} - lr \, c \, \sqrt{1 - \beta_2^t} \, \frac{g_t}{\sqrt{v_t} + \epsilon}
+        v ← β₂ v + (1 − β₂) g²
+        p ← p − lr · c · √(1 − β₂ᵗ) · g / (√v + ε)
 
     `implicit(LREQAdam, model, lr=...)` builds it with the constants of `he_scales`. For
-    :math:`\epsilon \to 0` it is Adam with betas (0, beta2) in the explicit form;
+    ε → 0 it is Adam with betas (0, beta2) in the explicit form;
     `docs/lreqadam.md` says where the two differ, and by how much.
 
     Example:
