@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from equalized_lr import errors
 from equalized_lr.checkpoint import files
+from equalized_lr.checkpoint.state import State
 from tests.support.assertions import assert_equal
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -209,3 +211,38 @@ def test_safetensors_written_by_others(tmp_path):
     """A file of safetensors' own."""
     safetensors.torch.save_file(STATE, tmp_path / "own.safetensors")
     assert set(files.read(tmp_path / "own.safetensors")) == set(STATE)
+
+
+def test_entries_in_circles_and_of_one_path(tmp_path):
+    """A dict that holds itself ends, and of two entries of one path none is lost."""
+    content = {"a.b": STATE, "a": {"b": {"c": torch.ones(1)}}}
+    content["a"]["again"] = content
+    torch.save(content, tmp_path / "circle.pt")
+    states = files.entries(files.read(tmp_path / "circle.pt"))
+    assert {name: list(state) for name, state in states.items()} == {
+        "a.b": list(STATE),
+        "a.b#2": ["c"],
+    }
+
+
+def test_marks_are_read_in_each_format(tmp_path):
+    """What a state_dict says of its form is in the file; constants that would be lost are refused."""
+    state = OrderedDict(STATE)
+    state._metadata = OrderedDict({"": {"equalized_lr_form": {"form": "plain", "family": "mat"}}})
+    for suffix in FORMATS:
+        content = files.read(written(tmp_path, suffix, state))
+        assert content._metadata[""]["equalized_lr_form"]["family"] == "mat"
+    state._metadata["a"] = {"equalized_lr": {"version": 1, "scales": {"weight": 0.5}}}
+    assert files.read(written(tmp_path, ".ckpt", state))._metadata["a"] == state._metadata["a"]
+    for suffix in (".npz", ".safetensors"):
+        with pytest.raises(errors.UnwritableFile, match="no place for the constants"):
+            files.write(state, tmp_path / f"constants{suffix}")
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[1]", '{"a": 3}', '{"": {"form": 3}}', "null"])
+def test_metadata_of_others(tmp_path, text):
+    """Whatever stands in the place of our mark: the tensors are read."""
+    metadata = {"equalized_lr_form": text}
+    safetensors.torch.save_file(STATE, tmp_path / "a.safetensors", metadata)
+    state = files.read(tmp_path / "a.safetensors")
+    assert not [form for form in State.of(state).forms() if form[1] in ("plain", "stored")]

@@ -7,6 +7,13 @@ from difflib import get_close_matches
 
 from equalized_lr.errors.base import EqualizedLRError
 
+LONGEST = 100
+
+
+def _listing(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
 
 class UnknownFamily(EqualizedLRError, ValueError):
     """No rules are known for checkpoints of this code base."""
@@ -37,8 +44,7 @@ class UnknownKeys(EqualizedLRError, ValueError):
         likely: Sequence[str] = (),
         known: int = 0,
     ) -> None:
-        shown = ", ".join(f"'{key}' {tuple(shape)}" for key, shape in keys[:50])
-        more = f" and {len(keys) - 50} more" if len(keys) > 50 else ""
+        shown = _listing([f"'{key[:LONGEST]}' {tuple(shape)}" for key, shape in keys], 50)
         if likely:
             cure = f"The names look like {' or '.join(likely)}. Name that family."
         elif known:
@@ -46,7 +52,7 @@ class UnknownKeys(EqualizedLRError, ValueError):
         else:
             cure = "Name the family that the file comes from: this one knows no key of it."
         super().__init__(
-            f"{len(keys)} key(s) are not known in {family} checkpoints: {shown}{more}. {cure}"
+            f"{len(keys)} key(s) are not known in {family} checkpoints: {shown}. {cure}"
         )
         self.keys, self.known = list(keys), known
 
@@ -100,10 +106,9 @@ class NoConstants(EqualizedLRError, ValueError):
     """Equalized weights whose constants were not saved with them."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        shown = ", ".join(f"'{key}'" for key in keys[:10]) or "any weight"
-        more = f" and {len(keys) - 10} more" if len(keys) > 10 else ""
+        shown = _listing([f"'{key[:LONGEST]}'" for key in keys], 10) or "any weight"
         super().__init__(
-            f"the state_dict has no constants for {shown}{more}: they are its metadata, which "
+            f"the state_dict has no constants for {shown}: they are its metadata, which "
             "model.state_dict() has and torch.save keeps, but no copy into another dict and no "
             ".safetensors file. Give scales=he_scales(model), or save plain_state_dict(model)."
         )
@@ -113,9 +118,8 @@ class OutsidePrefix(EqualizedLRError, ValueError):
     """A state_dict has keys that do not begin with the prefix."""
 
     def __init__(self, prefix: str, keys: Sequence[str]) -> None:
-        shown = ", ".join(f"'{key}'" for key in keys[:10])
-        more = f" and {len(keys) - 10} more" if len(keys) > 10 else ""
+        shown = _listing([f"'{key[:LONGEST]}'" for key in keys], 10)
         super().__init__(
-            f"{len(keys)} key(s) do not begin with '{prefix}': {shown}{more}. Give rest='keep' "
+            f"{len(keys)} key(s) do not begin with '{prefix}': {shown}. Give rest='keep' "
             "(they stay as they are) or rest='drop', which is --rest on the command line."
         )
