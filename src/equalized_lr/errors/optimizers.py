@@ -52,11 +52,23 @@ class SchedulerAttached(EqualizedLRError, RuntimeError):
 
     def __init__(self, kind: str) -> None:
         super().__init__(
-            f"the groups of this {kind} have an 'initial_lr', so a scheduler has been attached, "
-            "and would go on with its rates for other groups. Either let "
-            "ScaledSteps(optimizer, module, scales={}) run it first: then its groups stay as they "
-            "are. Or go back to the schedule's beginning, group['lr'] = group.pop('initial_lr'), "
-            "change the form, make a new scheduler and step it as often as the old one."
+            f"a scheduler has written 'initial_lr' into the groups of this {kind}, and would go on "
+            "with its rates for other groups. Call ScaledSteps(optimizer, module, scales={}) first, "
+            "and the groups stay as they are. Or go back to where the schedule began, "
+            "group['lr'] = group.pop('initial_lr'), change the form, and make a new scheduler; "
+            "step it as often as the old one."
+        )
+
+
+class KeepsValues(EqualizedLRError, RuntimeError):
+    """An optimizer has kept values of weights, or of their gradients, in their present form."""
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__(
+            f"this {kind} has kept values in '{key}' that were computed from the weights as they "
+            "are now, and would mix them with those of another form. Call ScaledSteps before an "
+            "optimizer steps or is wrapped by one that averages weights, load state_dicts "
+            "afterwards, and make such a wrapper anew when the form has changed."
         )
 
 
@@ -68,6 +80,29 @@ class UnknownScale(EqualizedLRError, RuntimeError):
             f"parameters have joined this {kind} whose c it does not know, so that it would train "
             "them untranslated. Call equalized_lr.optim.add_parameters(optimizer, module, ...), "
             "or give the new group 'equalized_scale': 1.0 if its numbers are right as they are."
+        )
+
+
+class OtherForm(EqualizedLRError, ValueError):
+    """A state_dict of the explicit form is loaded into an implicit optimizer, or vice versa."""
+
+    def __init__(self, kind: str, saved: float, own: float) -> None:
+        super().__init__(
+            f"the state_dict has c = {saved:.3g} for a group of this {kind} whose c is {own:.3g}: "
+            "it was saved in the other form. Load it into a model and an optimizer of that form, "
+            "and change the form of both, by equalize_lr(model, init='keep', optimizer=optimizer) "
+            "or remove_equalized_lr(model, optimizer=optimizer)."
+        )
+
+
+class InExplicitRates(EqualizedLRError, RuntimeError):
+    """Something else than a schedule was tried within `explicit_rates`."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"the groups of this {kind} have the numbers of the explicit form within "
+            "explicit_rates, so it cannot step, be saved, loaded, copied or handed over there. "
+            "Leave the block first; make and step schedulers in it."
         )
 
 
