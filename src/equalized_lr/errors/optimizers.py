@@ -53,8 +53,8 @@ class SchedulerAttached(EqualizedLRError, RuntimeError):
     def __init__(self, kind: str) -> None:
         super().__init__(
             f"a scheduler has written 'initial_lr' into the groups of this {kind}, and would go on "
-            "with its rates for other groups. Call ScaledSteps(optimizer, module, scales={}) first, "
-            "and the groups stay as they are. Or go back to where the schedule began, "
+            "with its rates for other groups. Call ScaledSteps(optimizer, module, scales={}) "
+            "first, and the groups stay as they are. Or go back to where the schedule began, "
             "group['lr'] = group.pop('initial_lr'), change the form, and make a new scheduler; "
             "step it as often as the old one."
         )

@@ -22,6 +22,8 @@ def guard(optimizer: Optimizer) -> None:
         OtherForm: later, from `load_state_dict`, for a state of the other form.
     """
     guard_copies()
+    for group in optimizer.param_groups:
+        group.setdefault(SCALE, 1.0)
     if "_guarded" in vars(optimizer):
         return
     add_group = optimizer.add_param_group
@@ -78,4 +80,4 @@ def _renamed(groups: list[Group], saved: Iterable[Group]) -> Iterator[Group]:
         if ours and SCALE not in theirs:
             yield {SCALE if key == OLD_SCALE else key: value for key, value in theirs.items()}
         else:
-            yield theirs
+            yield {**theirs, SCALE: scale_of(theirs)}

@@ -58,8 +58,6 @@ class Handover:
                 self._translate_state(powers, self.optimizer.state.get(parameter, {}), c)
         groups = [self._pieces(powers, group) for group in self.optimizer.param_groups]
         self.optimizer.param_groups[:] = [piece for pieces in groups for piece in pieces]
-        for group in self.optimizer.param_groups:
-            group.setdefault(SCALE, 1.0)
         guard(self.optimizer)
 
     def _translate_state(self, powers: Powers, state: dict[str, Any], c: float) -> None:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.optim import Optimizer
 
-from equalized_lr.handover.groups import SCALE
 from equalized_lr.handover.guard import guard
 from equalized_lr.handover.handover import Handover, runs_stored
 from equalized_lr.handover.powers import powers_of
@@ -78,8 +77,6 @@ def implicit(
         return optimizer
     warn_of_other_spreads(module, by_parameter)
     optimizer = construct(named_groups(module, params), **hyperparameters)
-    for group in optimizer.param_groups:
-        group.setdefault(SCALE, 1.0)
     trained = {p for group in optimizer.param_groups for p in group["params"]}
     rescaled = {p: c for p, c in by_parameter.items() if p in trained and c != 1}
     if runs_stored(optimizer, rescaled):
