@@ -104,6 +104,7 @@ def _train(net: nn.Module, optimizer: Optimizer, begin: int, end: int) -> None:
         optimizer.step()
 
 
+@torch.no_grad()
 def _distance(net: nn.Module, expected: nn.Module) -> float:
     pairs = zip(net.parameters(), expected.parameters(), strict=True)
     return max(float((p - q).abs().max() / q.abs().max()) for p, q in pairs)
