@@ -46,8 +46,9 @@ def equalize_lr(
     """Lets every layer compute with `weight = c * weight_orig`, so that all learn at one speed.
 
     Each weight is stored as w ~ N(0, 1) under the name `weight_orig`, and whenever `layer.weight`
-    is read it is ŵ = c·w with c = gain / √fan, the standard deviation of He's initializer. Adam and RMSProp make steps of one size for all stored
-    weights, which therefore all change at the same relative speed.
+    is read it is ŵ = c·w with c = gain / √fan, the standard deviation of He's initializer. Adam and
+    RMSProp make steps of one size for all stored weights, which therefore all change at the same
+    relative speed.
 
     Without a name, every weight that `fans` knows is equalized, in the module and all its
     descendants, except for layers that are equalized already: exceptions come first.
