@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,13 +56,13 @@ def test_convert(source, capsys):
 
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name != "equalized-lr"])
 def test_convert_and_back(network, tmp_path, capsys):
-    """Through files of numpy and safetensors, every network comes back as it was."""
+    """Through files of numpy and torch, every network comes back as it was."""
     family, facts, state = stored(network)
     options = [f"{key}={value}" for key, value in facts.items()]
     facts_in = ["--fact", *options] if options else []
     facts_out = ["--to-fact", *options] if options else []
     np.savez(tmp_path / "in.npz", **{key: value.numpy() for key, value in state.items()})
-    plain, again = tmp_path / "plain.safetensors", tmp_path / "again.npz"
+    plain, again = tmp_path / "plain.pt", tmp_path / "again.npz"
     if network == "stylegan-1-d":
         facts_in, facts_out = ["--fact", "version=1"], ["--to-fact", "version=1"]
     assert run("convert", tmp_path / "in.npz", plain, "--family", family, *facts_in) == 0
@@ -312,7 +311,7 @@ def test_what_is_no_file_is_not_replaced(source, tmp_path, capsys):
     assert pipe.is_fifo()
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".pt", ".npz"])
 def test_nothing_is_converted_twice(source, capsys, suffix):
     """A result is marked in every format, so that its constants are not applied again."""
     once, twice = source.with_name(f"once{suffix}"), source.with_name("twice.pt")
@@ -348,21 +347,6 @@ def test_own_files(tmp_path, capsys):
     assert list(plain) == list(expected)
     for key, value in expected.items():
         assert_equal(plain[key], value)
-
-
-def test_own_files_without_their_constants(tmp_path, capsys):
-    """A safetensors file has no place for the constants, so it is refused with what to do."""
-    model = equalize_lr(torch.nn.Linear(6, 4))
-    safetensors.torch.save_file(model.state_dict(), tmp_path / "eq.safetensors")
-    assert run("describe", tmp_path / "eq.safetensors") == 0
-    assert "like equalized-lr" in capsys.readouterr().out
-    for family, cure in (
-        ("equalized-lr", "scales=he_scales(model)"),
-        ("plain", "--family equalized-lr"),
-    ):
-        command = ("convert", tmp_path / "eq.safetensors", tmp_path / "out.pt", "--family", family)
-        assert run(*command) == 1
-        assert cure in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("network", ["rosinality-stylegan", "mmgen-pggan", "imaginaire", "ot-vae"])

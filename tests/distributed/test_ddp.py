@@ -85,6 +85,7 @@ def common_hooks_fail(rank):
         train(model, batches(rank))
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 def test_the_common_hook(world):
     """Negative control: attention's out_proj has no weight behind a hook that is never called."""
     world.run(common_hooks_fail)

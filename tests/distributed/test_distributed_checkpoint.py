@@ -25,9 +25,10 @@ from tests.support.training import (
     values,
 )
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:torch.distributed is disabled"),
+]
 
 
 def shard(model):
@@ -59,12 +60,14 @@ def resume_sharded(rank, path):
     assert_as_alone(model)
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 def test_saved_and_resumed_by_two(world, tmp_path):
     """Two steps, a sharded checkpoint with the optimizer, a third step in new models."""
     world.run(save_sharded, str(tmp_path))
     world.run(resume_sharded, str(tmp_path))
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 def test_saved_by_two_resumed_by_one(world, tmp_path):
     """The same checkpoint in a single process without sharding."""
     world.run(save_sharded, str(tmp_path))
@@ -88,6 +91,7 @@ def load_by_two(rank, path):
         torch.testing.assert_close(values(model)[name], value, rtol=0, atol=0)
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 def test_saved_by_one_loaded_by_two(world, tmp_path):
     """The way back: bit for bit."""
     dcp.save({"model": get_model_state_dict(build())}, checkpoint_id=str(tmp_path))
@@ -103,6 +107,7 @@ def full_state(rank, path):
     assert_as_alone(model)
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 def test_a_full_checkpoint_of_shards(world, tmp_path):
     """Rank 0 gathers everything; the file loads into a single process by weights_only."""
     world.run(full_state, str(tmp_path / "full.pt"))

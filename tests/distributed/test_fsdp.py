@@ -40,6 +40,7 @@ def fsdp2(rank, each_layer, reshard):
     assert_as_alone(model)
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 @pytest.mark.parametrize("reshard", [True, False], ids=["reshard", "keep"])
 @pytest.mark.parametrize("each_layer", [True, False], ids=["each layer", "root"])
 def test_fsdp2(world, each_layer, reshard):
@@ -59,6 +60,7 @@ def fsdp2_inside_cached(rank):
         assert_as_alone(model)
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 def test_fsdp2_inside_cached(world):
     """Gathered weights change without a trace: `cached()` must not believe them, even if the model
     was sharded inside it, after a forward."""
@@ -82,6 +84,7 @@ def fsdp2_mixed(rank):
     assert (distance / length).sqrt() < 0.1
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 def test_fsdp2_with_mixed_precision_and_activation_checkpointing(world):
     """Weights are computed in bfloat16 from shards in float32, twice where recomputed."""
     world.run(fsdp2_mixed)
@@ -95,6 +98,7 @@ def fsdp2_compiled(rank):
     assert_as_alone(model)
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 @pytest.mark.slow
 def test_fsdp2_with_compiled_blocks(world):
     """Compiled blocks, sharded one by one."""
@@ -116,6 +120,7 @@ def fsdp2_from_meta(rank):
     assert_as_alone(model)
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 def test_fsdp2_from_the_meta_device(world):
     """Built and equalized without memory, sharded, then filled shard by shard."""
     world.run(fsdp2_from_meta)

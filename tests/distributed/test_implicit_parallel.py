@@ -87,6 +87,7 @@ def test_constants_of_a_sharded_model(world):
     world.run(scales_of_shards)
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 @pytest.mark.parametrize("how", ["DDP", "FSDP2"])
 @pytest.mark.parametrize("name", MAKERS)
 def test_implicit(world, name, how):

@@ -49,6 +49,7 @@ def sharded(rank, kind):
     assert_same(follow(model, batches(rank), called), follow(build(), batches()))
 
 
+@pytest.mark.torch(since="2.9", why="FSDP2 on a CPU")
 @pytest.mark.parametrize("kind", ["FSDP2", "DDP"])
 def test_sharded(world, kind):
     """The norms of shards are put together."""

@@ -36,7 +36,7 @@ class Perceptron(nn.Module):
 
 
 @pytest.mark.parametrize("trained", [False, True])
-@common_hook("error")
+@common_hook("error" if torch.__version__ >= "2.9" else "holds")
 def test_export_without_strictness(mechanism, trained):
     """torch.export of a fresh or trained model holds the stored weights, and computes the same."""
     model, plain = mechanism.twins(net())

@@ -6,8 +6,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from equalized_lr import equalize_lr, files, plain_state_dict
-from tests import test_files, test_main
+from equalized_lr import equalize_lr, plain_state_dict
+from equalized_lr.checkpoint import files
+from equalized_lr.checkpoint.state import State
+from tests.checkpoint import test_command_line, test_files
+from tests.checkpoint.test_command_line import run
 from tests.layer.test_state_dict import both
 from tests.support.assertions import assert_equal, assert_ulps
 from tests.support.mechanisms import common_hook, net, x
@@ -67,8 +70,8 @@ def test_convert_and_back(tmp_path):
     again = tmp_path / "again.safetensors"
     np.savez(source, **{key: value.numpy() for key, value in state.items()})
     there, back = [["--fact", *options], ["--to-fact", *options]] if options else [[], []]
-    assert test_main.run("convert", source, plain, "--family", family, *there) == 0
-    assert test_main.run("convert", plain, again, "--family", "plain", "--to", family, *back) == 0
+    assert run("convert", source, plain, "--family", family, *there) == 0
+    assert run("convert", plain, again, "--family", "plain", "--to", family, *back) == 0
     content = safetensors.torch.load_file(again)
     assert set(content) == set(state)
     for key, value in state.items():
@@ -100,3 +103,40 @@ def test_a_tie_of_a_plain_state_dict(tmp_path):
     state = plain_state_dict(equalize_lr(nn.ModuleDict({"embed": embed, "head": head})))
     safetensors.torch.save_file({"w": state["embed.weight"]}, tmp_path / "w.safetensors")
     assert torch.equal(safetensors.torch.load_file(tmp_path / "w.safetensors")["w"], embed.weight)
+
+
+def test_nothing_is_converted_twice(tmp_path, capsys):
+    """A result is marked in this format, too."""
+    source = tmp_path / "in.pt"
+    torch.save({"g_ema": test_command_line.STATE, "g_optim": {"state": {}}}, source)
+    test_command_line.test_nothing_is_converted_twice(source, capsys, ".safetensors")
+
+
+def test_own_files_without_their_constants(tmp_path, capsys):
+    """A safetensors file has no place for the constants, so it is refused with what to do."""
+    model = equalize_lr(torch.nn.Linear(6, 4))
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "eq.safetensors")
+    assert run("describe", tmp_path / "eq.safetensors") == 0
+    assert "like equalized-lr" in capsys.readouterr().out
+    for family, cure in (
+        ("equalized-lr", "scales=he_scales(model)"),
+        ("plain", "--family equalized-lr"),
+    ):
+        command = ("convert", tmp_path / "eq.safetensors", tmp_path / "out.pt", "--family", family)
+        assert run(*command) == 1
+        assert cure in capsys.readouterr().err
+
+
+def test_safetensors_written_by_others(tmp_path):
+    """A file of safetensors' own."""
+    safetensors.torch.save_file(STATE, tmp_path / "own.safetensors")
+    assert set(files.read(tmp_path / "own.safetensors")) == set(STATE)
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[1]", '{"a": 3}', '{"": {"form": 3}}', "null"])
+def test_metadata_of_others(tmp_path, text):
+    """Whatever stands in the place of our mark: the tensors are read."""
+    metadata = {"equalized_lr_form": text}
+    safetensors.torch.save_file(STATE, tmp_path / "a.safetensors", metadata)
+    state = files.read(tmp_path / "a.safetensors")
+    assert not [form for form in State.of(state).forms() if form[1] in ("plain", "stored")]

@@ -302,10 +302,10 @@ def test_shards_are_not_given_back():
     snapshot.assert_unchanged()
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
 def test_scripts_are_refused():
     """A compiled script has no class to change; naming its weight is an error."""
-    with pytest.warns((DeprecationWarning, FutureWarning), match="torch.jit.script"):
-        layer = torch.jit.script(nn.Linear(4, 4))
+    layer = torch.jit.script(nn.Linear(4, 4))
     with pytest.raises(errors.OwnedWeight, match=r"torch\.jit\.script"):
         equalize_lr(layer, "weight", fan=4)
 

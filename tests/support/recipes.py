@@ -22,6 +22,7 @@ ALONE = [
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 IMPORT = re.compile(r"^ *(?:import|from) (\w+)", re.MULTILINE)
+MORE = re.compile(r"\.plot\(|\bonnx\b")  # what needs a package that it does not import itself
 SHOWN = "<!-- shown -->"
 CORE = {"torch", "equalized_lr", *sys.stdlib_module_names}
 
@@ -41,7 +42,7 @@ class Block:
     @property
     def needs_more(self):
         """Whether it needs a package that is not among the tests' own: see `integration`."""
-        return ".plot(" in self.source or not CORE.issuperset(IMPORT.findall(self.source))
+        return bool(MORE.search(self.source)) or not CORE.issuperset(IMPORT.findall(self.source))
 
     def run(self, names):
         """Lines count as in the page; names live on in what a block leaves behind, as in `fans`."""

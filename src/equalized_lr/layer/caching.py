@@ -181,6 +181,21 @@ def sharing(plain: type[nn.Module]) -> Callable[..., Any]:
     return forward
 
 
+_long: set[Cache] = set()  # what `cached()` has opened, in all threads
+
+
+def clear_long(optimizer: object, args: Any, kwargs: Any) -> None:
+    """Optimizers that write through `.data` leave no trace on the parameter."""
+    if not is_dynamo_compiling():
+        for cache in tuple(_long):
+            cache.clear()
+
+
+# For good, since torch's table of hooks must not change while another thread's step reads it.
+register_optimizer_step_pre_hook(clear_long)
+register_optimizer_step_post_hook(clear_long)
+
+
 @contextmanager
 def cached() -> Iterator[None]:
     """Inside, a weight that does not change is computed once, over many forwards.
@@ -208,17 +223,11 @@ def cached() -> Iterator[None]:
         yield
         return
     cache = _current.cache = Cache(is_long=True)
-
-    # Optimizers that write through `.data` leave no trace on the parameter.
-    def clear(optimizer: object, args: Any, kwargs: Any) -> None:
-        cache.clear()
-
-    handles = register_optimizer_step_pre_hook(clear), register_optimizer_step_post_hook(clear)
+    _long.add(cache)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        _long.discard(cache)
         _current.cache = outer
         cache.is_open = False  # seen by the thread that entered, if a generator ends elsewhere
         cache.clear()

@@ -10,7 +10,6 @@ so where the memory outlives the weight, and within `module.apply`, values are c
 
 from __future__ import annotations
 
-import functools
 import threading
 import weakref
 from collections.abc import Iterator
@@ -131,6 +130,7 @@ class Remembered(Watched):
 
 # By the id of the stored parameter; empty unless somebody holds a computed weight.
 remembered: dict[int, list[Remembered]] = {}
+_lock = threading.RLock()  # an optimizer's step in any thread looks at the weights of all
 
 
 def is_anyremembered() -> bool:
@@ -157,10 +157,11 @@ def comparing() -> Iterator[None]:
 
 def remember(raw: Tensor, scale: float, weight: Tensor) -> None:
     """Watches a computed weight for as long as somebody can write into it."""
-    _watch_steps()
     # What `isinstance(weight, nn.Parameter)` asks, as tie_weights() of transformers does.
     cast(Any, weight)._is_param = True
-    remembered.setdefault(id(raw), []).append(Remembered(raw, scale, weight))
+    one = Remembered(raw, scale, weight)
+    with _lock:
+        remembered.setdefault(id(raw), []).append(one)
 
 
 def held_weight(raw: Tensor, scale: float) -> Tensor | None:
@@ -176,7 +177,7 @@ def held_weight(raw: Tensor, scale: float) -> Tensor | None:
 
 def parameter_behind(weight: object) -> tuple[Tensor, float] | None:
     """The stored parameter and c of a weight that was read from some layer."""
-    for records in remembered.values():
+    for records in list(remembered.values()):
         for one in records:
             raw = one._raw()
             if one.weight() is weight and raw is not None:
@@ -193,27 +194,28 @@ def store_writes(raw: Tensor) -> None:
         StaleWrite: the parameter has changed since the weight was read.
         Unscalable: the values divided by c do not fit into the parameter's dtype.
     """
-    records = remembered.pop(id(raw), [])
-    written = [one for one in records if one.is_written()]
-    for one in written:
-        one.refuse_to_store(raw)
-    if len(written) > 1:
-        raise StaleWrite(tuple(raw.shape))  # nobody can tell which of the writes was the last
-    for one in written:
-        one.store(raw)
-    held = [one for one in records if one.release()]
-    if held:
-        remembered.setdefault(id(raw), []).extend(held)
-
-
-@functools.cache
-def _watch_steps() -> None:
-    register_optimizer_step_pre_hook(_before_step)
+    with _lock:
+        records = remembered.pop(id(raw), [])
+        written = [one for one in records if one.is_written()]
+        for one in written:
+            one.refuse_to_store(raw)
+        if len(written) > 1:
+            raise StaleWrite(tuple(raw.shape))  # nobody can tell which of the writes was the last
+        for one in written:
+            one.store(raw)
+        held = [one for one in records if one.release()]
+        if held:
+            remembered.setdefault(id(raw), []).extend(held)
 
 
 def _before_step(optimizer: object, args: Any, kwargs: Any) -> None:
-    if not is_dynamo_compiling():
-        for records in list(remembered.values()):
-            raw = records[0]._raw()
-            if raw is not None:
-                store_writes(raw)
+    if not is_dynamo_compiling() and remembered:
+        with _lock:
+            for records in list(remembered.values()):
+                raw = records[0]._raw()
+                if raw is not None:
+                    store_writes(raw)
+
+
+# At once, since torch's table of hooks must not change while another thread's step reads it.
+register_optimizer_step_pre_hook(_before_step)
