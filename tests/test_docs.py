@@ -115,9 +115,8 @@ def test_public_names_have_examples():
 def test_links_within_the_project_lead_somewhere(path):
     """Relative links and pictures of a page exist, and so do the headings that they name."""
     text = path.read_text()
-    for link in re.findall(r"\]\(([^)\s]+)", text) + re.findall(
-        r"^\[.+\]: (\S+)", text, re.MULTILINE
-    ):
+    below = re.findall(r"^\[.+\]: (\S+)", text, re.MULTILINE)  # `[name]: target`
+    for link in re.findall(r"\]\(([^)\s]+)", text) + below:
         if "://" not in link:
             target, _, heading = link.partition("#")
             page = path.parent / target if target else path

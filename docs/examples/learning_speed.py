@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     runs: dict[str, list[Run]] = {form: [] for form in FORMS}
     for form, rate in tqdm(trials, disable=options.quiet):
         runs[form].append(train(FORMS[form][0], rate, options.steps, data))
-    best = {form: min(found, key=lambda run: run.loss) for form, found in runs.items()}
+    best = {form: min(row, key=lambda run: run.loss) for form, row in runs.items()}
     print(table(best))
     print(f"\nAt {best['equalized, explicit'].rate:g}, equalized, explicit:")
     print(best["equalized, explicit"].speed.table())

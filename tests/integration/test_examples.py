@@ -220,7 +220,7 @@ def test_rates(tmp_path):
     small = ("--tasks", "LSTM", "--seeds", 1, "--steps", 2, "--workers", 1)
     first = run("rates.py", *small, "--out", tmp_path, "--quiet")
     kept = (tmp_path / "rates.csv").read_text()
-    assert len(kept.splitlines()) == 3 * 7
+    assert len(kept.splitlines()) == 8 + 8 + 7
     assert (tmp_path / "rates.png").stat().st_size > 1000
     assert run("rates.py", *small, "--out", tmp_path, "--quiet") == first
     assert (tmp_path / "rates.csv").read_text() == kept

@@ -178,10 +178,10 @@ class Follower:
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
     """Every parameter of two or more axes: matrices, kernels, tables; no biases and norms."""
-    seen: set[Tensor] = set()
+    earlier: set[Tensor] = set()
     for slot in slots_of(module):
         parameter = slot.find()
-        if parameter is None or is_lazy(parameter) or parameter.ndim < 2 or parameter in seen:
+        if parameter is None or is_lazy(parameter) or parameter.ndim < 2 or parameter in earlier:
             continue
-        seen.add(parameter)  # a tied weight has the first of its names
+        earlier.add(parameter)  # a tied weight has the first of its names
         yield slot.qualified_name, slot.module, slot.name, parameter
