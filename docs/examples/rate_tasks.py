@@ -32,12 +32,14 @@ class Task(NamedTuple):
         steps: how many it makes unless told otherwise.
         plain: the smallest and the largest rate of plain weights, as powers of two.
         equalized: those of equalized ones.
+        build: from a form to the network.
         score: from form, rate, steps and seed to the final number.
     """
 
     steps: int
     plain: tuple[int, int]
     equalized: tuple[int, int]
+    build: Callable[[str], nn.Module]
     score: Callable[[str, float, int, int], float]
 
 
@@ -187,6 +189,11 @@ def resnet_in(form: str) -> nn.Module:
     return net
 
 
+def gan(form: str) -> nn.Module:
+    weights = {"plain, torch's init": "default", "plain, same init": "he"}.get(form, form)
+    return nn.ModuleList(gan_training.build(weights))
+
+
 def distance(form: str, rate: float, steps: int, seed: int) -> float:
     """Trains the progressive GAN; how far its digits are from real ones, as `frechet` has it."""
     classifier = judge()  # the same in each training
@@ -212,13 +219,13 @@ def frechet(one: Tensor, other: Tensor) -> float:
 
 def held_out(
     build: Callable[[str], nn.Module], batch: Callable[..., tuple[Tensor, Tensor]]
-) -> Callable[[str, float, int, int], float]:
-    return functools.partial(held_out_loss, build=build, batch=batch)
+) -> dict[str, Callable[..., object]]:
+    return {"build": build, "score": functools.partial(held_out_loss, build=build, batch=batch)}
 
 
 TASKS = {
-    "transformer": Task(200, (-10, -4), (-7, -1), held_out(transformer, text_batch)),
-    "LSTM": Task(200, (-10, -3), (-7, -1), held_out(lstm, text_batch)),
-    "ResNet": Task(100, (-11, -4), (-8, -2), held_out(resnet_in, digit_batch)),
-    "GAN": Task(240, (-12, -6), (-9, -3), distance),
+    "transformer": Task(200, (-10, -4), (-7, -1), **held_out(transformer, text_batch)),
+    "LSTM": Task(200, (-10, -3), (-7, -1), **held_out(lstm, text_batch)),
+    "ResNet": Task(100, (-11, -4), (-8, -2), **held_out(resnet_in, digit_batch)),
+    "GAN": Task(240, (-12, -6), (-9, -3), gan, distance),
 }

@@ -25,6 +25,8 @@ import rates_picture
 from rate_tasks import FORMS, TASKS
 from tqdm import tqdm
 
+from equalized_lr import translate_lr
+
 GOOD = 1.1  # a rate is good if its mean score is at most so many times the form's best
 
 
@@ -55,7 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
             csv.writer(file).writerow((*trial, f"{score:.6g}"))
             file.flush()
     by_task = {task: rows for task in TASKS if (rows := rows_of(scores, task))}
-    print(best_table(by_task), one_rate_table(by_task), sep="\n\n")
+    tables = (best_table(by_task), one_rate_table(by_task), translation_table(by_task))
+    print(*tables, sep="\n\n")
     rates_picture.draw(by_task, options.out / "rates.png")
 
 
@@ -114,7 +117,7 @@ def best_table(by_task: dict[str, Rows]) -> str:
     for task, rows in by_task.items():
         for form, row in rows.items():
             mean = means(row)
-            best = min(mean, key=mean.__getitem__)
+            best = best_exponent(row)
             good = [exponent for exponent in mean if mean[exponent] <= GOOD * mean[best]]
             seeds = f"{min(row[best]):.3g} to {max(row[best]):.3g}"
             span = f"2^{min(good)} to 2^{max(good)}"
@@ -137,6 +140,22 @@ def one_rate_table(by_task: dict[str, Rows]) -> str:
         best = min(ratios, key=lambda exponent: max(ratios[exponent]))
         lines.append((form, f"2^{best}", *(f"{ratio:.2f}" for ratio in ratios[best])))
     return markdown(lines)
+
+
+def translation_table(by_task: dict[str, Rows]) -> str:
+    """What translate_lr makes of the best plain rate, beside the best equalized one."""
+    lines = [("task", "best plain rate", "translated", "best equalized rate")]
+    for task, rows in by_task.items():
+        if "equalized" in rows:
+            plain, equalized = (2.0 ** best_exponent(rows[form]) for form in (FORMS[0], FORMS[2]))
+            translated = translate_lr(TASKS[task].build("equalized"), plain)
+            lines.append((task, f"{plain:.2g}", f"{translated:.2g}", f"{equalized:.2g}"))
+    return markdown(lines)
+
+
+def best_exponent(row: dict[int, list[float]]) -> int:
+    mean = means(row)
+    return min(mean, key=mean.__getitem__)
 
 
 def markdown(lines: list[tuple[str, ...]]) -> str:
