@@ -128,6 +128,8 @@ def address(tensor: Tensor) -> int:
 
 def start_of(tensor: Tensor) -> int:
     """The address of a tensor's first element; 0 if it has none."""
+    if type(tensor) in (Tensor, nn.Parameter):  # the common case, for which forwards wait
+        return tensor.data_ptr()
     local = _local(tensor)
     return 0 if isinstance(local, FakeTensor) else local.data_ptr()
 
@@ -149,7 +151,9 @@ def other_holders(tensor: Tensor) -> int | None:
 
 
 def _local(tensor: Tensor) -> Tensor:
-    return cast(Tensor, cast(Any, tensor)._local_tensor) if is_dtensor(tensor) else tensor
+    if type(tensor) in (Tensor, nn.Parameter) or not is_dtensor(tensor):
+        return tensor
+    return cast(Tensor, cast(Any, tensor)._local_tensor)
 
 
 def same_values(one: Tensor, other: Tensor) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, is_grad_enabled, is_inference_mode_enabled, nn
-from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack, _set_grad_enabled
 from torch._C._functorch import peek_interpreter_stack
 from torch._subclasses import FakeTensor
 from torch.compiler import is_dynamo_compiling
@@ -28,19 +28,28 @@ class Kept(Watched):
     """A weight in a cache, beside the parameter that it was computed from.
 
     `layer.to(...)` and `p.data = other` change no version, only the address. Holding the old
-    storage keeps the allocator from reusing that address.
+    storage over several forwards keeps the allocator from reusing that address.
     """
 
-    __slots__ = ("_memory", "_requires_grad", "raw")
+    __slots__ = ("_memory", "_requires_grad", "_state", "_version", "raw")
 
-    def __init__(self, raw: Tensor, scale: float, weight: Tensor) -> None:
-        super().__init__(raw, scale, weight)
-        self.raw, self._memory, self._requires_grad = raw, raw.detach(), raw.requires_grad
+    def __init__(self, raw: Tensor, scale: float, weight: Tensor, *, is_long: bool) -> None:
+        super().__init__(scale, weight)
+        self.raw, self._requires_grad, self._version = raw, raw.requires_grad, raw._version
+        self._memory = raw.detach() if is_long else None
+        self._state = fingerprint(raw) if is_long else None
 
-    def is_current(self) -> bool:
-        """Whether the parameter is what it was."""
-        raw = self.raw
-        return self._requires_grad == raw.requires_grad and self.state == fingerprint(raw)
+    def is_current(self, raw: Tensor) -> bool:
+        """By what can change within a forward, or by all that shows a change."""
+        if raw._version != self._version or raw.requires_grad != self._requires_grad:
+            return False
+        return self._state is None or self._state == fingerprint(raw)
+
+    def store(self, raw: Tensor) -> None:
+        """As for all watched weights."""
+        super().store(raw)
+        self._version = raw._version
+        self._state = fingerprint(raw) if self._state else None
 
 
 class Cache:
@@ -61,20 +70,22 @@ class Cache:
         self._kept: dict[tuple[int, float], Kept] = {}
         self.is_long, self.is_open = is_long, True
 
-    def read(self, raw: Tensor, scale: float) -> Tensor:
-        """c * raw, computed at the first read and again whenever the parameter has changed."""
-        key = id(raw), scale
-        kept = self._kept.get(key)
-        if kept is not None:
-            if kept.is_written():
-                kept.store(raw)
-            if kept.is_current():
-                return kept.values
+    def find(self, raw: Tensor, scale: float) -> Tensor | None:
+        """c * raw, if it was computed from the parameter as it is."""
+        kept = self._kept.get((id(raw), scale))
+        if kept is None:
+            return None
+        if kept.is_written():
+            kept.store(raw)
+        return kept.values if kept.is_current(raw) else None
+
+    def compute(self, raw: Tensor, scale: float) -> Tensor:
+        """c * raw, anew."""
         weight = _computed(raw, scale)
         if self.is_long and _changes_unseen(raw):
             writes.remember(raw, scale, weight)
         else:
-            self._kept[key] = Kept(raw, scale, weight)
+            self._kept[id(raw), scale] = Kept(raw, scale, weight, is_long=self.is_long)
         return weight
 
     def store_writes(self) -> None:
@@ -119,34 +130,41 @@ def is_plain_read() -> bool:
 def effective(raw: Tensor, scale: float) -> Tensor:
     """c * raw, as a Parameter would be: writes into it count, and grad modes do not matter."""
     # A weight computed under a functorch level, a dispatch mode (fake tensors, selective
-    # checkpointing) or a trace belongs to that level. Inference tensors have no versions.
+    # checkpointing) or a trace belongs to that level.
     if (
         peek_interpreter_stack() is not None
         or _len_torch_dispatch_stack()
         or _get_tracing_state() is not None
-        or raw.is_inference()
-        or isinstance(raw, FakeTensor)
     ):
         return raw * scale
     if writes.remembered:
         writes.store_writes(raw)
     cache = current_cache()
+    weight = cache.find(raw, scale) if cache is not None else writes.held_weight(raw, scale)
+    if weight is not None:
+        return weight
+    if raw.is_inference() or isinstance(raw, FakeTensor):  # which have no versions, or no values
+        return raw * scale
     if cache is not None:
-        return cache.read(raw, scale)
-    weight = writes.held_weight(raw, scale)
-    if weight is None:
-        weight = _computed(raw, scale)
-        writes.remember(raw, scale, weight)
+        return cache.compute(raw, scale)
+    weight = _computed(raw, scale)
+    writes.remember(raw, scale, weight)
     return weight
 
 
 def _computed(raw: Tensor, scale: float) -> Tensor:
-    # `raw * scale` would keep the scale as a tensor for backward, and a second backward would fail
-    # on what it shares with the first; this form keeps a number.
-    if is_grad_enabled() and not is_inference_mode_enabled():
+    if is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return _computed(raw, scale)
+    # Set by hand, since the context managers cost more than the product of a small layer.
+    grad = is_grad_enabled()
+    _set_grad_enabled(True)
+    try:
+        # `raw * scale` would keep the scale as a tensor for backward, and a second backward would
+        # fail on what it shares with the first; this form keeps a number.
         return cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
-    with torch.inference_mode(False), torch.enable_grad():
-        return cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
+    finally:
+        _set_grad_enabled(grad)
 
 
 def store_writes(raw: Tensor) -> None:

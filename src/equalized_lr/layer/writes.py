@@ -37,22 +37,26 @@ class Watched:
     Attributes:
         scale: the constant c.
         values: the weight, or an alias of it.
-        state: the fingerprint of the stored parameter when it was computed.
     """
 
-    __slots__ = ("_changes", "_start", "scale", "state", "values")
+    __slots__ = ("_changes", "_start", "scale", "values")
 
-    def __init__(self, raw: Tensor, scale: float, values: Tensor) -> None:
-        self.scale, self.values, self.state = scale, values, fingerprint(raw)
+    def __init__(self, scale: float, values: Tensor) -> None:
+        self.scale, self.values = scale, values
         self._changes, self._start = values._version, start_of(values)
+
+    def is_current(self, raw: Tensor) -> bool:
+        """Whether the stored parameter is what it was when the weight was computed or stored."""
+        raise NotImplementedError
 
     def is_written(self) -> bool:
         """Whether somebody wrote into it, or replaced its `.data`, since it was computed."""
-        return self.values._version != self._changes or start_of(self.values) != self._start
+        values = self.values
+        return values._version != self._changes or start_of(values) != self._start
 
     def refuse_to_store(self, raw: Tensor) -> None:
         """Raises if what was written cannot be stored."""
-        if fingerprint(raw) != self.state:
+        if not self.is_current(raw):
             raise StaleWrite(tuple(raw.shape))
         with torch.inference_mode(False), torch.no_grad():
             if has_overflowed(self.values, self.values / self.scale):
@@ -68,18 +72,17 @@ class Watched:
                 raw.copy_(torch.where(is_same, raw, quotient))
             else:
                 raw.data = quotient
-        self.state, self._changes = fingerprint(raw), self.values._version
-        self._start = start_of(self.values)
+        self._changes, self._start = self.values._version, start_of(self.values)
 
 
 class Remembered(Watched):
     """A computed weight that somebody outside may hold."""
 
-    __slots__ = ("_held", "_is_lost", "_raw", "_snapshot", "weight")
+    __slots__ = ("_held", "_is_lost", "_raw", "_snapshot", "_state", "weight")
 
     def __init__(self, raw: Tensor, scale: float, weight: Tensor) -> None:
-        super().__init__(raw, scale, weight.detach())
-        key, self._is_lost = id(raw), False
+        super().__init__(scale, weight.detach())
+        key, self._is_lost, self._state = id(raw), False, fingerprint(raw)
         self._raw = weakref.ref(raw, lambda _: remembered.pop(key, None))
         self.weight = weakref.ref(weight, self._on_death)
         self._held = weight if _comparing.depth else None
@@ -108,6 +111,10 @@ class Remembered(Watched):
             return True
         return self._snapshot is not None and not same_values(self.values, self._snapshot)
 
+    def is_current(self, raw: Tensor) -> bool:
+        """By all that shows a change."""
+        return self._state == fingerprint(raw)
+
     def refuse_to_store(self, raw: Tensor) -> None:
         """Raises if what was written cannot be stored, or is gone."""
         if self._is_lost:
@@ -124,6 +131,7 @@ class Remembered(Watched):
     def store(self, raw: Tensor) -> None:
         """As for all watched weights; what is compared later is what is stored now."""
         super().store(raw)
+        self._state = fingerprint(raw)
         if self._snapshot is not None:
             self._snapshot = self.values.clone()
 
