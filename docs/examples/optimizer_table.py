@@ -9,6 +9,7 @@ here. Takes a few seconds.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn, optim
 
 from equalized_lr import equalize_lr, remove_equalized_lr
 from equalized_lr.handover.powers import POWERS, Powers
-from equalized_lr.optim import implicit
+from equalized_lr.optim import OtherSpread, implicit
 
 STEPS = 50
 SCALES = {"0.weight": 0.354, "2.weight": 0.01, "2.bias": 0.2, "4.weight": 3.7}
@@ -44,6 +45,7 @@ HEAD = ["optimizer", "lr", "weight_decay", "others", "state", "error", "after tw
 def main(arguments: list[str] | None = None) -> None:
     shared.use(shared.parser(__doc__).parse_args(arguments))
     torch.set_default_dtype(torch.float64)
+    warnings.simplefilter("ignore", OtherSpread)  # the scales are far apart on purpose
     print(line(HEAD))
     print(line(["---"] * len(HEAD)))
     for kind, row in POWERS.items():

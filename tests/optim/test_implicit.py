@@ -1,7 +1,6 @@
 """`implicit`, `param_groups` and `init_`: what they make, what they refuse, and for whom."""
 
 import copy
-import math
 
 import pytest
 import torch
@@ -9,9 +8,7 @@ from hypothesis import given
 from torch import nn, optim
 
 from equalized_lr import equalize_lr, errors, he_scales, remove_equalized_lr
-from equalized_lr.handover import powers
-from equalized_lr.optim import LREQAdam, explicit_rates, implicit, init_, param_groups
-from equalized_lr.optional import MUON
+from equalized_lr.optim import LREQAdam, implicit, init_, param_groups
 from tests.support.assertions import Snapshot, assert_equal
 from tests.support.strategies import gains, lr_muls, samples, seeds
 from tests.support.trajectories import distance, explicit_of, fixed, train
@@ -109,27 +106,6 @@ def test_generators_of_parameters():
         implicit(optim.SGD, net, params=[], lr=1.0)
 
 
-@pytest.mark.parametrize("kind", [k for k in powers.POWERS if k not in (MUON, optim.SparseAdam)])
-def test_groups_build_the_same_optimizer(kind):
-    """`kind(param_groups(kind, ...))` has the groups of `implicit`, or is refused with the cure."""
-    net = mlp()
-    made = implicit(kind, net, lr=0.01)
-    if kind in (optim.RAdam, optim.Adafactor):
-        with pytest.raises(errors.NoConstantTranslation, match=f"implicit\\({kind.__name__}"):
-            param_groups(kind, net, lr=0.01)
-        return
-    assert kind(param_groups(kind, net, lr=0.01)).param_groups == made.param_groups
-
-
-def test_what_groups_cannot_do():
-    """An accumulator that torch would ignore is refused; where all c are 1 nothing is."""
-    net = mlp()
-    with pytest.raises(errors.NoConstantTranslation, match="accumulators"):
-        param_groups(optim.Adagrad, net, initial_accumulator_value=0.1)
-    assert param_groups(optim.Adagrad, net, scales={}, initial_accumulator_value=0.1)
-    implicit(optim.Adagrad, net, initial_accumulator_value=0.1)
-
-
 def test_unknown_classes():
     """LBFGS, subclasses and others point to `ScaledSteps`; nothing is inherited."""
     changed = type("Changed", (optim.Adam,), {})
@@ -137,19 +113,6 @@ def test_unknown_classes():
         for verb in (implicit, param_groups):
             with pytest.raises(errors.UnknownOptimizer, match="ScaledSteps"):
                 verb(kind, mlp(), lr=0.1)
-
-
-def test_scales_that_do_not_fit():
-    """Unknown names, impossible numbers, and a tie with two constants are refused."""
-    net = mlp()
-    for scales in ({"0.wieght": 1.0}, {"0.weight": 0.0}, {"0.weight": math.nan}, {"0.bias": True}):
-        with pytest.raises(errors.InvalidArgument, match="scales"):
-            implicit(optim.SGD, net, scales=scales, lr=1.0)
-    tied = nn.ModuleDict({"embed": nn.Embedding(5, 4), "head": nn.Linear(4, 5, bias=False)})
-    tied["head"].weight = tied["embed"].weight
-    with pytest.raises(errors.ConflictingTie):
-        implicit(optim.SGD, tied, scales={"embed.weight": 1.0, "head.weight": 0.5}, lr=1.0)
-    assert len(implicit(optim.SGD, tied, lr=1.0).param_groups) == 1
 
 
 def test_hyperparameters_are_checked_by_torch():
@@ -228,14 +191,3 @@ def test_compiled_steps(kind):
         train(model, optimizer, range(8))
     # compiled, torch computes RAdam's corrections in float32
     assert distance(net, explicit) < 1e-6
-
-
-def test_explicit_rates_of_a_squared_constant():
-    """SGD's rate has the second power of c, and comes back to it."""
-    layer = nn.Linear(4, 2, bias=False)
-    optimizer = implicit(optim.SGD, layer, scales={"weight": 0.5}, lr=0.25)
-    (group,) = optimizer.param_groups
-    assert group["lr"] == 0.0625
-    with explicit_rates(optimizer):
-        assert group["lr"] == 0.25
-    assert group["lr"] == 0.0625

@@ -115,7 +115,7 @@ def _plan_handover(optimizer: Optimizer, scales: dict[Tensor, float], direction:
             power = powers.state.get(key)
             if power is None or (power and not isinstance(value, Tensor | None)):
                 raise UnknownState(type(optimizer).__name__, key)
-            _refuse_overflow(key, value, c, power * direction)
+            _refuse_unfit_state(key, value, c, power * direction)
     _refuse_scheduler(optimizer)
     return handover
 
@@ -131,7 +131,7 @@ def runs_stored(optimizer: Optimizer, scales: Mapping[Tensor, float]) -> bool:
     )
 
 
-def _refuse_overflow(key: str, value: Any, c: float, power: int) -> None:
+def _refuse_unfit_state(key: str, value: Any, c: float, power: int) -> None:
     if power and isinstance(value, Tensor) and value.dtype == torch.float16:
         factor = times_power(1.0, c, power)
         if float(value.abs().max()) * factor > torch.finfo(value.dtype).max:

@@ -27,7 +27,7 @@ def refuse_kept_values(optimizer: Optimizer, parameters: Collection[Tensor]) -> 
             raise KeepsValues(type(optimizer).__name__, key)
 
 
-def refuse_unstorable(parameter: Tensor, c: float) -> None:
+def refuse_unfit(parameter: Tensor, c: float) -> None:
     """Raises `Unscalable` if a parameter divided by c does not fit into its dtype."""
     if parameter.is_meta or c >= 1 or not parameter.numel():
         return
@@ -43,23 +43,23 @@ def _kept(
     state = getattr(optimizer, "state", {})
     for parameter in parameters:
         for key, value in state.get(parameter, {}).items():
-            yield from ((key, tensor, [parameter]) for tensor in _tensors(value))
+            yield from ((key, tensor, [parameter]) for tensor in _tensors_in(value))
     for key, value in vars(optimizer).items():
         if key in _NOT_OWN or "hooks" in key:
             continue
-        for tensor in _tensors(value):
+        for tensor in _tensors_in(value):
             alike = [p for p in parameters if p.shape == tensor.shape]
             if alike and not isinstance(tensor, torch.nn.Parameter):
                 yield key, tensor, alike
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors_in(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
-        yield from (tensor for item in value.values() for tensor in _tensors(item))
+        yield from (tensor for item in value.values() for tensor in _tensors_in(item))
     elif isinstance(value, list | tuple | deque):
-        yield from (tensor for item in value for tensor in _tensors(item))
+        yield from (tensor for item in value for tensor in _tensors_in(item))
 
 
 def _varies(tensor: Tensor, owners: list[Tensor]) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from equalized_lr.errors import UnknownScale
-from equalized_lr.handover.kept import refuse_kept_values, refuse_unstorable
+from equalized_lr.handover.kept import refuse_kept_values, refuse_unfit
 from equalized_lr.handover.originals import Original
 from equalized_lr.handover.stepping import and_inner, around_steps, not_compiled, runs_hooks
 
@@ -54,7 +54,7 @@ class StoredSteps:
         for each in and_inner(self.optimizer):
             refuse_kept_values(each, scales)
         for parameter, c in scales.items():
-            refuse_unstorable(parameter, c)
+            refuse_unfit(parameter, c)
 
     def add(self, scales: Mapping[Tensor, float]) -> None:
         """Takes in parameters that have joined the optimizer, and drops those that have left it."""
@@ -104,7 +104,9 @@ class StoredSteps:
     @torch.no_grad()
     def _change_to(self, *, stored: bool) -> None:
         if stored and self._originals is None:
-            self._originals = [Original(p, c) for p, c in self.scales.items()]
+            self._originals = []  # after an exception those that were changed come back
+            for p, c in self.scales.items():
+                self._originals.append(Original(p, c))
         elif not stored and self._originals is not None:
             originals, self._originals = self._originals, None
             for original in originals:

@@ -33,6 +33,14 @@ def register(
     After that, `implicit`, `param_groups`, hand-over and `explicit_rates` know the class. Whether
     the powers are right, `forms_apart` says. `ScaledSteps` needs none of this.
 
+    Example:
+        >>> class MyAdam(torch.optim.Adam):
+        ...     pass
+        >>> state = {"step": 0, "exp_avg": -1, "exp_avg_sq": -2}
+        >>> register(MyAdam, lr=1, state=state, others={"eps": -1})
+        >>> forms_apart(MyAdam, lr=1e-2, eps=1e-2) < 1e-12
+        True
+
     Args:
         optimizer_class: the class itself; subclasses may have another rule.
         lr: the power k of the learning rate: the implicit form has c**k times that of the explicit
