@@ -33,6 +33,19 @@ def register(
     After that, `implicit`, `param_groups`, hand-over and `explicit_rates` know the class. Whether
     the powers are right, `forms_apart` says. `ScaledSteps` needs none of this.
 
+    Example:
+        >>> class Signs(torch.optim.Optimizer):
+        ...     def __init__(self, params, lr):
+        ...         super().__init__(params, {"lr": lr})
+        ...     @torch.no_grad()
+        ...     def step(self):
+        ...         for group in self.param_groups:
+        ...             for p in group["params"]:
+        ...                 p.sub_(group["lr"] * p.grad.sign())
+        >>> register(Signs, lr=1, state={})
+        >>> forms_apart(Signs, lr=1e-2) < 1e-12
+        True
+
     Args:
         optimizer_class: the class itself; subclasses may have another rule.
         lr: the power k of the learning rate: the implicit form has c**k times that of the explicit
