@@ -20,7 +20,17 @@ _drawn: Any = WeakTensorKeyDictionary()  # the c with which `init_` has drawn a 
 
 
 class OtherSpread(UserWarning):
-    """Weights that are far from N(0, c**2), so that their relative speed is another one."""
+    """Weights that are far from N(0, c**2), so that their relative speed is another one.
+
+    Example:
+        >>> import warnings
+        >>> layer = init_(nn.Linear(8, 8), gain=1.0)
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     optimizer = implicit(torch.optim.Adam, layer)
+        >>> caught[0].category.__name__
+        'OtherSpread'
+    """
 
 
 def mark_spread(parameter: Tensor, c: float) -> None:
