@@ -168,8 +168,10 @@ def sharing(plain: type[nn.Module]) -> Callable[..., Any]:
 
     @functools.wraps(plain.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_dynamo_compiling():  # asked first: old compilers cannot look at a cache
+            return plain.forward(self, *args, **kwargs)
         outer = _current.cache
-        if is_dynamo_compiling() or (outer is not None and outer.is_long and outer.is_open):
+        if outer is not None and outer.is_long and outer.is_open:
             return plain.forward(self, *args, **kwargs)
         own = _current.cache = Cache(is_long=False)
         try:
