@@ -38,6 +38,12 @@ def run_page(path):
         block.run(names)
 
 
+def run_blocks_alone(path):
+    """Runs each block of a page as a script of its own."""
+    for block in blocks(path):
+        block.run_alone()
+
+
 def failures(text, names):
     """The report on the examples of one docstring, empty if they all print what they say."""
     report = []
@@ -50,7 +56,24 @@ def failures(text, names):
 def test_code_blocks(path, tmp_path, monkeypatch):
     """Each Python block of a page runs, in the order of the page."""
     monkeypatch.chdir(tmp_path)
-    run_page(path)
+    (run_blocks_alone if path in recipes.ALONE else run_page)(path)
+
+
+def test_the_output_in_the_readme(capsys):
+    """It is what the block above it prints, up to what other processors make of it."""
+    ((block, output),) = recipes.shown(ROOT / "README.md")
+    block.run_alone()
+    printed, shown = capsys.readouterr().out.split(), output.split()
+    assert len(printed) == len(shown) > 50
+    for one, other in zip(printed, shown, strict=True):
+        number = re.fullmatch(r"(\d[\d.e-]*)[,:]?", other)
+        if number:
+            assert float(one.strip(",:")) == pytest.approx(float(number[1]), rel=0.1)
+        elif "/" not in other:
+            assert one == other
+    before, after = map(float, re.findall(r"spread ([\d.]+)", output))
+    assert before > 10
+    assert after < 3
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch, about itself
@@ -91,7 +114,9 @@ def test_public_names_have_examples():
 @pytest.mark.parametrize("path", MARKDOWN, ids=identifier)
 def test_links_within_the_project_lead_somewhere(path):
     """Relative links and pictures of a page exist, and so do the headings that they name."""
-    for link in re.findall(r"\]\(([^)\s]+)", path.read_text()):
+    text = path.read_text()
+    below = re.findall(r"^\[.+\]: (\S+)", text, re.MULTILINE)  # `[name]: target`
+    for link in re.findall(r"\]\(([^)\s]+)", text) + below:
         if "://" not in link:
             target, _, heading = link.partition("#")
             page = path.parent / target if target else path

@@ -11,12 +11,17 @@ BATCH = 64
 
 
 def train(
-    net: nn.Module, optimizer: Optimizer, steps: int, data: tuple[Tensor, Tensor]
+    net: nn.Module,
+    optimizer: Optimizer,
+    steps: int,
+    data: tuple[Tensor, Tensor],
+    *,
+    batch: int = BATCH,
 ) -> list[float]:
     """The loss of each step."""
     (images, labels), losses = data, []
     for _ in range(steps):
-        chosen = torch.randint(len(images), (BATCH,))
+        chosen = torch.randint(len(images), (batch,))
         loss = cross_entropy(net(images[chosen]), labels[chosen])
         optimizer.zero_grad()
         loss.backward()

@@ -49,11 +49,11 @@ def _idx(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_idx(folder: Path, name: str) -> np.ndarray:
-    found = sorted(folder.glob(f"{name}*ubyte*"))
-    if not found:
+    files = sorted(folder.glob(f"{name}*ubyte*"))
+    if not files:
         raise SystemExit(f"There is no {name}-*-ubyte or {name}-*-ubyte.gz in {folder}.")
-    data = found[0].read_bytes()
-    if found[0].suffix == ".gz":
+    data = files[0].read_bytes()
+    if files[0].suffix == ".gz":
         data = gzip.decompress(data)
     dimensions = data[3]  # two zeros, the type (8: unsigned bytes), the number of dimensions
     shape = np.frombuffer(data, ">i4", dimensions, 4)

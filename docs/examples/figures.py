@@ -50,7 +50,7 @@ def draw_relative_steps(runs: Mapping[str, Mapping[str, Sequence[float]]], path:
 
 def _grid(images: Tensor) -> Tensor:
     """Two rows of images side by side."""
-    framed = [image[0] for image in images[: 2 * COLUMNS]]
+    framed = [image[0].cpu() for image in images[: 2 * COLUMNS]]
     upper, lower = framed[:COLUMNS], framed[COLUMNS:]
     return torch.cat([torch.cat(row, dim=1) for row in (upper, lower)], dim=0)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
+import options as shared
 from torch import nn
 from torch.optim import Adam
 from tqdm import tqdm
@@ -30,8 +31,9 @@ TIMES = 3
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    measured = {count: measure(count) for count in tqdm(options.layers)}
+    shared.use(options)
+    layers = tqdm(options.layers, disable=options.quiet)
+    measured = {count: measure(count) for count in layers}
     names = list(next(iter(measured.values())))
     print(line(["layers", *names]))
     print(line(["---"] * (1 + len(names))))
@@ -42,9 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = shared.parser(__doc__)
+    shared.add_out(parser)
     parser.add_argument("--layers", type=int, nargs="+", default=[1000, 2500, 5000, 10000, 20000])
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
     return parser.parse_args(arguments)
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import digit_steps
 import digits
 import matplotlib as mpl
+import options as shared
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -87,14 +88,13 @@ FORMS: dict[str, tuple[Callable[[nn.Sequential, float], Optimizer], list[float]]
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    shared.use(options)
     data = digits.load()
     trials = [(form, rate) for form, (_, rates) in FORMS.items() for rate in rates]
     runs: dict[str, list[Run]] = {form: [] for form in FORMS}
     for form, rate in tqdm(trials, disable=options.quiet):
         runs[form].append(train(FORMS[form][0], rate, options.steps, data))
-    best = {form: min(found, key=lambda run: run.loss) for form, found in runs.items()}
+    best = {form: min(row, key=lambda run: run.loss) for form, row in runs.items()}
     print(table(best))
     print(f"\nAt {best['equalized, explicit'].rate:g}, equalized, explicit:")
     print(best["equalized, explicit"].speed.table())
@@ -102,10 +102,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = shared.parser(__doc__)
+    shared.add_out(parser)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser.parse_args(arguments)
 
 

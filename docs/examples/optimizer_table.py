@@ -12,6 +12,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import options as shared
 import torch
 from torch import nn, optim
 
@@ -40,7 +41,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
 HEAD = ["optimizer", "lr", "weight_decay", "others", "state", "error", "after two hand-overs"]
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    shared.use(shared.parser(__doc__).parse_args(arguments))
     torch.set_default_dtype(torch.float64)
     print(line(HEAD))
     print(line(["---"] * len(HEAD)))

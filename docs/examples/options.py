@@ -14,7 +14,8 @@ def parser(description: str | None, *, threads: int = 2) -> argparse.ArgumentPar
     shared = argparse.ArgumentParser(
         description=first, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    shared.add_argument("--threads", type=int, default=threads, help="torch's threads")
+    usual = min(threads, torch.get_num_threads())
+    shared.add_argument("--threads", type=int, default=usual, help="torch's threads")
     shared.add_argument("--device", default="cpu", help="where tensors are, such as cuda")
     shared.add_argument("--quiet", action="store_true", help="no progress bars")
     return shared

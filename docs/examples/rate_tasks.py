@@ -218,7 +218,7 @@ def held_out(
 
 TASKS = {
     "transformer": Task(200, (-10, -4), (-7, -1), held_out(transformer, text_batch)),
-    "LSTM": Task(200, (-10, -4), (-7, -1), held_out(lstm, text_batch)),
-    "ResNet": Task(100, (-11, -5), (-8, -2), held_out(resnet_in, digit_batch)),
+    "LSTM": Task(200, (-10, -3), (-7, -1), held_out(lstm, text_batch)),
+    "ResNet": Task(100, (-11, -4), (-8, -2), held_out(resnet_in, digit_batch)),
     "GAN": Task(240, (-12, -6), (-9, -3), distance),
 }

@@ -18,6 +18,7 @@ from pathlib import Path
 import digit_steps
 import digits
 import matplotlib as mpl
+import options as shared
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
@@ -57,8 +58,7 @@ FORMS: dict[str, tuple[Callable[[nn.Sequential], None], list[float]]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    shared.use(options)
     images, labels = digits.load()
     data = images.flatten(1), labels
     losses: Losses = {form: {} for form in FORMS}
@@ -76,11 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = shared.parser(__doc__)
+    shared.add_out(parser)
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,19 @@
-"""The equalized learning rate of Progressive Growing of GANs, for any PyTorch model.
+"""One learning rate that means the same for every layer: equalized learning rates for PyTorch.
+
+    equalize_lr          lets layers compute with c * weight_orig; remove_equalized_lr gives back
+    translate_lr         the rate that does what a plain rate does to the plain model
+    observe, fans        how many connections each weight makes: as seen in use, as known by class
+    he_scales            the constant c of every weight, by name
+    describe             every weight: its fan, its c, its spread, and what looks odd
+    LearningSpeed        how fast each layer learns, while it trains
+    is_equalized, cached, plain_state_dict, errors
+
+`equalized_lr.optim` has the same without hooks, by translated optimizers: implicit, init_,
+param_groups, LREQAdam, ScaledSteps, clip_grad_norm_, explicit_rates. `equalized_lr.checkpoint` has
+the weights of other code bases: to_plain, from_plain, families.
 
 >>> net = equalize_lr(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1)))
->>> optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+>>> optimizer = torch.optim.Adam(net.parameters(), lr=translate_lr(net, 1e-3))
 >>> net = remove_equalized_lr(net)
 """
 

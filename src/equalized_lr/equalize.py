@@ -43,12 +43,12 @@ def equalize_lr(
     generator: torch.Generator | None = None,
     optimizer: Optimizers = None,
 ) -> M:
-    r"""Lets every layer compute with `weight = c * weight_orig`, so that all learn at one speed.
+    """Lets every layer compute with `weight = c * weight_orig`, so that all learn at one speed.
 
-    Each weight is stored as :math:`w \sim N(0, 1)` under the name `weight_orig`, and whenever
-    `layer.weight` is read it is :math:`\hat w = c w` with :math:`c = gain / \sqrt{fan}`, the
-    standard deviation of He's initializer. Adam and RMSProp make steps of one size for all stored
-    weights, which therefore all change at the same relative speed.
+    Each weight is stored as w ~ N(0, 1) under the name `weight_orig`, and whenever `layer.weight`
+    is read it is ŵ = c·w with c = gain / √fan, the standard deviation of He's initializer. Adam and
+    RMSProp make steps of one size for all stored weights, which therefore all change at the same
+    relative speed.
 
     Without a name, every weight that `fans` knows is equalized, in the module and all its
     descendants, except for layers that are equalized already: exceptions come first.

@@ -126,18 +126,23 @@ def address(tensor: Tensor) -> int:
         return 0
 
 
+def start_of(tensor: Tensor) -> int:
+    """The address of a tensor's first element; 0 if it has none."""
+    local = _local(tensor)
+    return 0 if isinstance(local, FakeTensor) else local.data_ptr()
+
+
 def fingerprint(tensor: Tensor) -> tuple[object, ...]:
     """What changes when a tensor's values do, but for writes through `.data`."""
-    local = _local(tensor)
-    start = 0 if isinstance(local, FakeTensor) else local.data_ptr()
-    return tensor._version, start, tensor.dtype, tensor.shape, local.stride()
+    strides = _local(tensor).stride()
+    return tensor._version, start_of(tensor), tensor.dtype, tensor.shape, strides
 
 
-def other_holders(tensor: Tensor) -> int:
-    """How many other tensors there are on a tensor's memory; 0 where torch cannot tell."""
+def other_holders(tensor: Tensor) -> int | None:
+    """How many other tensors there are on a tensor's memory; None where torch cannot tell."""
     local = _local(tensor)
-    if local.is_meta or type(local) is not Tensor:
-        return 0
+    if local.is_meta or type(local) is not Tensor or not local.numel():
+        return None
     storage: Any = local.untyped_storage()
     count: int = vars(torch._C)["_storage_Use_Count"](storage._cdata)
     return count - 2  # the tensor itself, and `storage`

@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +196,28 @@ def test_an_old_format_of_torch(tmp_path):
     torch.save(STATE, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     for key, value in files.read(tmp_path / "old.pt").items():
         assert_equal(value, STATE[key])
+
+
+def test_entries_in_circles_and_of_one_path(tmp_path):
+    """A dict that holds itself ends, and of two entries of one path none is lost."""
+    content = {"a.b": STATE, "a": {"b": {"c": torch.ones(1)}}}
+    content["a"]["again"] = content
+    torch.save(content, tmp_path / "circle.pt")
+    states = files.entries(files.read(tmp_path / "circle.pt"))
+    assert {name: list(state) for name, state in states.items()} == {
+        "a.b": list(STATE),
+        "a.b#2": ["c"],
+    }
+
+
+def test_marks_are_read_in_each_format(tmp_path):
+    """What a state_dict says of its form is in the file; lost constants are refused."""
+    state = OrderedDict(STATE)
+    state._metadata = OrderedDict({"": {"equalized_lr_form": {"form": "plain", "family": "mat"}}})
+    for suffix in FORMATS:
+        content = files.read(written(tmp_path, suffix, state))
+        assert content._metadata[""]["equalized_lr_form"]["family"] == "mat"
+    state._metadata["a"] = {"equalized_lr": {"version": 1, "scales": {"weight": 0.5}}}
+    assert files.read(written(tmp_path, ".ckpt", state))._metadata["a"] == state._metadata["a"]
+    with pytest.raises(errors.UnwritableFile, match="no place for the constants"):
+        files.write(state, tmp_path / "constants.npz")

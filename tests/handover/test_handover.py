@@ -93,7 +93,7 @@ def test_settings_of_groups_frozen_weights_and_other_modules():
         (0.1, 0.9, 1),
     ]
     assert optimizer.param_groups[1]["params"][0] is other.weight
-    assert "equalized_scale" not in optimizer.param_groups[1]
+    assert optimizer.param_groups[1]["equalized_scale"] == 1.0
 
 
 def test_several_optimizers():

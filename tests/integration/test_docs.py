@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import recipes
-from tests.test_docs import identifier, run_page
+from tests.test_docs import identifier, run_blocks_alone, run_page
 
 PAGES = recipes.pages(needs_more=True)
 RECIPES = recipes.recipes(needs_more=True)
@@ -13,7 +13,7 @@ RECIPES = recipes.recipes(needs_more=True)
 def test_code_blocks(path, tmp_path, monkeypatch):
     """Each Python block of a page runs, in the order of the page."""
     monkeypatch.chdir(tmp_path)
-    run_page(path)
+    (run_blocks_alone if path in recipes.ALONE else run_page)(path)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the other libraries, about themselves

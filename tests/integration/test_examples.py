@@ -1,5 +1,6 @@
 """The examples run from beginning to end, in small, and their claims are checked."""
 
+import ast
 import gzip
 import importlib
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from tests.support import recipes
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -161,3 +164,72 @@ def test_learning_speed(tmp_path):
     assert spreads["equalized, explicit"] == spreads["equalized, implicit"]
     assert spreads["plain, He's init"] > 4
     assert "0.weight  Conv2d  16x1x3x3" in report
+
+
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if "__main__" in path.read_text())
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help(name):
+    """Every script says what it does, takes threads and a device, and does nothing else."""
+    text = run(name, "--help")
+    for option in ("--threads", "--device", "--quiet"):
+        assert option in text
+    first = ast.get_docstring(ast.parse((EXAMPLES / name).read_text())).splitlines()[0]
+    assert first in " ".join(text.split())
+
+
+def test_the_first_block_of_the_readme_trains_well():
+    """With its rates it reaches at least what the plain network reaches; at 0.001 it does not."""
+    report = run("first_block.py", "--seeds", 2)
+    plain, translated, same = (float(line.split()[-1]) for line in report.splitlines())
+    # One point is the standard error of an accuracy over 2000 answers.
+    assert translated > plain - 0.01
+    assert same < plain - 0.05
+
+
+def test_the_first_block_is_that_of_the_readme():
+    """The network that is measured and the one that is shown have the same layers and rate."""
+    block = recipes.blocks(recipes.ROOT / "README.md")[0].source
+    names = {}
+    exec(block.partition("images, labels")[0], names)
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        net, rate = importlib.import_module("first_block").build("equalized, translated rate")
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    assert repr(names["model"]) == repr(net)
+    assert names["optimizer"].defaults["lr"] == rate
+    assert "lr=1e-3)\n" in block.partition("equalize_lr(model)")[0]
+
+
+def test_stylegan2():
+    """One call equalizes every weight of a StyleGAN2 generator, its modulated kernels too."""
+    report = run("stylegan2.py", "--size", 16)
+    rows = [line.split() for line in report.splitlines()]
+    kernels = {row[0]: row[3:6] for row in rows if row and row[0].endswith(".kernel")}
+    assert len(kernels) == 5 + 3
+    assert kernels["convs.0.kernel"][:2] == ["576", "0.0417"]  # 1 / 24
+    assert 0.9 < float(kernels["convs.0.kernel"][2]) < 1.1
+    assert "left alone: not contracted" in report
+    assert 0.3 < float(report.split()[-1]) < 3
+
+
+def test_rates(tmp_path):
+    """A few steps: every point is kept, and a second call trains nothing and tells the same."""
+    small = ("--tasks", "LSTM", "--seeds", 1, "--steps", 2, "--workers", 1)
+    first = run("rates.py", *small, "--out", tmp_path, "--quiet")
+    kept = (tmp_path / "rates.csv").read_text()
+    assert len(kept.splitlines()) == 8 + 8 + 7
+    assert (tmp_path / "rates.png").stat().st_size > 1000
+    assert run("rates.py", *small, "--out", tmp_path, "--quiet") == first
+    assert (tmp_path / "rates.csv").read_text() == kept
+
+
+def test_the_tables_of_rates_are_those_of_the_docs(tmp_path):
+    """The page has what the kept results say."""
+    (tmp_path / "rates.csv").write_text((EXAMPLES.parent / "rates.csv").read_text())
+    report = run("rates.py", "--seeds", 0, "--out", tmp_path, "--quiet")
+    page = (EXAMPLES.parent / "rates.md").read_text()
+    for table in report.strip().split("\n\n"):
+        assert table in page

@@ -8,6 +8,7 @@ from torch import nn
 
 from equalized_lr import equalize_lr, plain_state_dict
 from equalized_lr.checkpoint import files
+from equalized_lr.checkpoint.state import State
 from tests.checkpoint import test_command_line, test_files
 from tests.checkpoint.test_command_line import run
 from tests.layer.test_state_dict import both
@@ -124,3 +125,18 @@ def test_own_files_without_their_constants(tmp_path, capsys):
         command = ("convert", tmp_path / "eq.safetensors", tmp_path / "out.pt", "--family", family)
         assert run(*command) == 1
         assert cure in capsys.readouterr().err
+
+
+def test_safetensors_written_by_others(tmp_path):
+    """A file of safetensors' own."""
+    safetensors.torch.save_file(STATE, tmp_path / "own.safetensors")
+    assert set(files.read(tmp_path / "own.safetensors")) == set(STATE)
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[1]", '{"a": 3}', '{"": {"form": 3}}', "null"])
+def test_metadata_of_others(tmp_path, text):
+    """Whatever stands in the place of our mark: the tensors are read."""
+    metadata = {"equalized_lr_form": text}
+    safetensors.torch.save_file(STATE, tmp_path / "a.safetensors", metadata)
+    state = files.read(tmp_path / "a.safetensors")
+    assert not [form for form in State.of(state).forms() if form[1] in ("plain", "stored")]

@@ -185,6 +185,31 @@ def test_values_that_do_not_fit():
     assert_equal(layer.weight_orig, before)
 
 
+def test_replaced_data_is_not_lost_in_silence(layer):
+    """`layer.weight.data = values` arrives where the weight is held, and is refused else."""
+    weight = layer.weight
+    weight.data = torch.full((2, 4), 3.0)
+    assert_equal(layer.weight.detach(), torch.full((2, 4), 3.0))
+    del weight
+    layer.weight.data = torch.ones(2, 4)
+    with pytest.raises(errors.LostData, match=r"shape \(2, 4\) was replaced"):
+        layer(torch.ones(1, 4))
+    assert_equal(layer.weight.detach(), torch.full((2, 4), 3.0))
+    with cached():
+        layer.weight.data = torch.ones(2, 4)
+    assert_equal(layer.weight.detach(), torch.ones(2, 4))
+
+
+def test_replaced_data_in_apply(layer):
+    """Functions that replace `.data`, by other shapes and dtypes too, are followed."""
+
+    def replace(module):
+        module.weight.data = torch.full((3, 4), 3.0, dtype=torch.float64)
+
+    layer.apply(replace)
+    assert_equal(layer.weight.detach(), torch.full((3, 4), 3.0, dtype=torch.float64))
+
+
 def test_nan_and_infinity_arrive(layer):
     """As on the plain layer, whoever writes them has them."""
     with torch.no_grad():

@@ -211,6 +211,13 @@ def test_meta_and_compiled_modules():
     assert observe(model, X) == PERCEPTRON
 
 
+def test_empty_batches():
+    """No samples at all show the same lengths."""
+    assert observe(perceptron(), torch.ones(0, 8)) == PERCEPTRON
+    gated = Functional(lambda m, x: (x * m.g) @ m.w, g=parameter(8), w=parameter(8, 5))
+    assert observe(gated, torch.ones(0, 8)) == {"w": Fan(8, 5)}
+
+
 def test_lazy_modules_stay_lazy():
     """Their fans are those that they will have, and they have no shape yet."""
     model = nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(3))

@@ -2,7 +2,7 @@
 
 import torch
 
-from equalized_lr.plan.operation import has_values, operation, tensors_in
+from equalized_lr.plan.operation import extent, has_values, operation, tensors_in
 
 aten = torch.ops.aten
 
@@ -23,19 +23,19 @@ def test_names_and_kinds():
 def test_what_is_written():
     """In place, by `out=`, and in the averages of batch norm, whose schema hides it."""
     a, b, c = torch.ones(2), torch.ones(2), torch.ones(2)
-    assert operation(aten.add.Tensor).written((a, b), {}) == []
-    assert operation(aten.add_.Tensor).written((a, b), {})[0] is a
-    assert operation(aten.add.out).written((a, b), {"out": c})[0] is c
-    averages = operation(aten.native_batch_norm.default).written((a, b, b, c, None, True), {})
+    assert operation(aten.add.Tensor).targets((a, b), {}) == []
+    assert operation(aten.add_.Tensor).targets((a, b), {})[0] is a
+    assert operation(aten.add.out).targets((a, b), {"out": c})[0] is c
+    averages = operation(aten.native_batch_norm.default).targets((a, b, b, c, None, True), {})
     assert any(each is c for each in averages)
     foreach = operation(aten._foreach_mul_.Scalar)
-    assert [id(each) for each in foreach.written(([a, b], 2), {})] == [id(a), id(b)]
+    assert [id(each) for each in foreach.targets(([a, b], 2), {})] == [id(a), id(b)]
 
 
 def test_higher_order_operations():
     """They have a name and no schema."""
     facts = operation(torch.ops.higher_order.cond)
-    assert (facts.name, facts.is_torch, facts.written((), {})) == ("cond", False, [])
+    assert (facts.name, facts.is_torch, facts.targets((), {})) == ("cond", False, [])
 
 
 def test_tensors():
@@ -45,3 +45,11 @@ def test_tensors():
     assert [has_values(a), has_values(b), has_values(torch.ones(1, dtype=torch.cfloat))] == [
         *(True, False, True)
     ]
+
+
+def test_extent():
+    """Elements that stand in several places count once."""
+    assert extent(torch.ones(2, 3)) == extent(torch.ones(2, 1, 3).expand(2, 5, 3)) == 6
+    assert extent(torch.ones(())) == extent(torch.ones(1).expand(4)) == 1
+    assert extent(torch.ones(0, 3)) == 0
+    assert extent(torch.eye(3).to_sparse()) == 9

@@ -8,10 +8,10 @@ from equalized_lr.plan.provenance import (
     Level,
     Operand,
     Provenance,
-    contracted,
+    contraction_of,
     derive,
     power_of,
-    written,
+    union,
 )
 
 W = Provenance(Level.LEARNED, {1: 1.0})
@@ -62,6 +62,8 @@ def test_gains():
     assert through("mul", (3, W), (4, V)).degrees == {1: 1.0, 2: 1.0}
     gain = through("mul", (3, W), X)
     assert (gain.faint, gain.is_weight) == (True, False)
+    assert through("mul", W, X).faint
+    assert through("mul", W, NOISE).is_weight
     modulated = through("mul", W, (6, X), size=24)
     assert (modulated.is_weight, modulated.level, modulated.spread) == (True, Level.INPUT, 4.0)
     assert modulated.is_modulated
@@ -84,19 +86,20 @@ def test_indices():
 
 def test_contractions():
     """Their results are faint, but a weight times itself is a weight; activations end it."""
-    out = contracted(X, W)
+    out = contraction_of(X, W, W)
     assert (out.degrees, out.faint, out.level) == ({1: 1.0}, True, Level.INPUT)
-    assert contracted(W, W) == Provenance(Level.LEARNED, {1: 2.0})
-    assert contracted(out, out) == X
-    assert contracted(X, X) == X
+    assert contraction_of(W, W, None) == Provenance(Level.LEARNED, {1: 2.0})
+    assert contraction_of(W, V, V).degrees == {2: 1.0}
+    assert contraction_of(W, V, None) == Provenance(Level.LEARNED)
+    assert contraction_of(out, out, None) == X
     assert through("relu", out).faint
 
 
 @pytest.mark.parametrize(("first", "second"), [(TWO, W), (W, TWO)])
 def test_writing(first, second):
     """Memory in which a part is a weight holds a weight; with an activation in it, none."""
-    assert written(first, second).degrees == {1: 1.0}
-    assert written(first, X) == X
+    assert union(first, second).degrees == {1: 1.0}
+    assert union(first, X) == X
 
 
 def test_powers():

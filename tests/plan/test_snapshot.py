@@ -1,13 +1,14 @@
 """A forward leaves no trace, whatever it does, and also where it fails."""
 
 import random
+from collections import UserDict
 
 import pytest
 import torch
 from torch import nn
 
 from equalized_lr import observe
-from equalized_lr.plan.snapshot import contents, memory_of, untouched
+from equalized_lr.plan.snapshot import contents, memory_of, restoration
 from tests.support.functional import Functional, parameter
 
 X = torch.ones(4, 8)
@@ -21,6 +22,10 @@ def write(m, x):
         m.plain.zero_()
         m.parts[0].zero_()
     x.add_(1)
+
+
+def connect(m, x):
+    m.buffer.copy_((x @ m.weight).mean(0))
 
 
 def replace(m, x):
@@ -62,7 +67,7 @@ def draw(m, x):
     torch.rand(3, generator=m.generator)
 
 
-CHANGES = [write, replace, remember, hook, freeze, differentiate, clear, draw]
+CHANGES = [write, connect, replace, remember, hook, freeze, differentiate, clear, draw]
 
 
 def eventful(change, *, fails=False):
@@ -89,14 +94,9 @@ def state(module):
     weight, grad = module.weight, module.weight.grad
     tensors = [weight, grad, *module.buffers(), module.plain, *module.parts]
     return (
-        [(id(each), memory_of(each), each._version, each.tolist()) for each in tensors],
-        (
-            weight.requires_grad,
-            module.training,
-            module.calls,
-            dict(module.names),
-            list(vars(module)),
-        ),
+        [(id(each), memory_of(each), each._version) for each in tensors],
+        [(each.is_leaf, each.requires_grad, each.tolist()) for each in tensors],
+        (module.training, module.calls, dict(module.names), list(vars(module))),
         (list(module._forward_hooks), list(module._forward_pre_hooks), list(module._buffers)),
         module.generator.get_state().tolist(),
         torch.get_rng_state().tolist(),
@@ -137,7 +137,7 @@ def test_a_forward_does_leave_traces(change):
 def test_only_what_is_written_is_copied():
     """A forward that writes nothing costs no copy of the weights."""
     module = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8))
-    with untouched(module, (X,)) as snapshot:
+    with restoration(module, (X,)) as snapshot:
         snapshot.before_writing([torch.ones(3)])
         assert not snapshot._copies
         snapshot.before_writing([module[0].weight[1]])
@@ -165,5 +165,9 @@ def test_contents_of_arguments():
     circle = [a, {"b": (b, a)}, generator, nn.Linear(2, 2), "text", 1, None]
     circle.append(circle)
     assert [id(each) for each in contents(circle)] == [id(a), id(b), id(generator)]
+    for _ in range(10_000):
+        circle = [circle]
+    assert len(list(contents(circle))) == 3
+    assert [id(each) for each in contents(UserDict(a=a))] == [id(a)]
     assert memory_of(a) == memory_of(a.detach()[:0]) != memory_of(b)
     assert memory_of(torch.eye(2).to_sparse()) is None

@@ -34,7 +34,7 @@ def table(module):
 @contextmanager
 def another_table(rule):
     """Inside, `observe` takes a layer's fans from this function."""
-    with patch("equalized_lr.plan.observe.fans", rule):
+    with patch("equalized_lr.plan.slots.fans", rule):
         yield
 
 

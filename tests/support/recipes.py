@@ -11,9 +11,19 @@ MARKDOWN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").r
 PAGE = ROOT / "docs" / "works-with.md"
 TWO_PROCESSES = "<!-- two processes -->"
 
+# Pages each of whose blocks is a script of its own; elsewhere the page says what it needs.
+ALONE = [
+    ROOT / "README.md",
+    *(
+        ROOT / "docs" / f"{page}.md"
+        for page in ("choose", "faq", "guide", "index", "learning_speed", "math", "start")
+    ),
+]
+
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 IMPORT = re.compile(r"^ *(?:import|from) (\w+)", re.MULTILINE)
 MORE = re.compile(r"\.plot\(|\bonnx\b")  # what needs a package that it does not import itself
+SHOWN = "<!-- shown -->"
 CORE = {"torch", "equalized_lr", *sys.stdlib_module_names}
 
 
@@ -53,6 +63,16 @@ def pages(*, needs_more):
     """The pages that are scripts, with packages beyond the tests' own or without them."""
     scripts = [path for path in MARKDOWN if path != PAGE]
     return [path for path in scripts if any(b.needs_more for b in blocks(path)) == needs_more]
+
+
+def shown(path):
+    """The blocks of a page whose output it shows, each with that output."""
+    text = path.read_text()
+    return [
+        (block, text.partition(block.source)[2].partition("```text\n")[2].partition("```")[0])
+        for block in blocks(path)
+        if block.above.rstrip().endswith(SHOWN)
+    ]
 
 
 def recipes(*, two_processes=False, needs_more=False):

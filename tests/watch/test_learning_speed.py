@@ -229,6 +229,20 @@ def test_growing_networks():
     assert [step for step, _ in speed.relative_steps["4.weight"]] == [2, 3]
 
 
+def test_a_parameter_that_is_replaced():
+    """Its successor in the group is followed, as growing and splatting networks have it."""
+    net = perceptron()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    with LearningSpeed(net, optimizer, every=1) as speed:
+        train(net, optimizer, 2)
+        net[2].weight = nn.Parameter(2 * net[2].weight.detach())
+        optimizer.param_groups[0]["params"][2] = net[2].weight
+        train(net, optimizer, 2)
+    points = dict(speed.relative_steps["2.weight"])
+    assert sorted(points) == [0, 1, 2, 3]
+    assert all(1e-4 < ratio < 1 for ratio in points.values())
+
+
 def test_changes_of_form_in_mid_training():
     """Wrapping and removing between two steps changes neither the rows nor the speeds."""
     net = perceptron()

@@ -21,7 +21,7 @@ def check_facts(family: Family, values: Mapping[str, Any]) -> Facts:
         if name not in facts:
             raise UnknownFact(name, family.name, list(facts))
         if isinstance(facts[name], Mapping):
-            facts[name] = _scales(name, value)
+            facts[name] = check_scales(name, value)
         elif name != family.variant:
             facts[name] = math.inf if value == math.inf else positive(name, value)
         elif str(value) in family.tables:
@@ -31,7 +31,8 @@ def check_facts(family: Family, values: Mapping[str, Any]) -> Facts:
     return facts
 
 
-def _scales(name: str, value: object) -> dict[str, float]:
+def check_scales(name: str, value: object) -> dict[str, float]:
+    """Constants by name, or an `InvalidArgument`."""
     if not isinstance(value, Mapping):
         raise InvalidArgument(name, value, "constants by name, as he_scales(model) gives them")
     return {str(key): positive(f"{name}['{key}']", scale) for key, scale in value.items()}

@@ -122,16 +122,24 @@ def _with_forms(tensors: Mapping[str, Any], text: str) -> Mapping[str, Any]:
 
 def entries(content: Any) -> dict[str, Mapping[str, Any]]:
     """The state_dicts in a file by their path, such as `models.generator`; "" for the whole."""
-    return dict(_entries("", content))
+    states: dict[str, Mapping[str, Any]] = {}
+    for path, state in _entries("", content, ()):
+        name, number = path, 2
+        while name in states:  # a key may have a dot in it
+            name, number = f"{path}#{number}", number + 1
+        states[name] = state
+    return states
 
 
-def _entries(path: str, content: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if not isinstance(content, Mapping):
+def _entries(
+    path: str, content: Any, around: tuple[int, ...]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(content, Mapping) or id(content) in around:
         return
     if any(_is_array(value) for value in content.values()):
         yield path, content
     for key, value in content.items():
-        yield from _entries(f"{path}.{key}" if path else str(key), value)
+        yield from _entries(f"{path}.{key}" if path else str(key), value, (*around, id(content)))
 
 
 def _is_array(value: object) -> bool:

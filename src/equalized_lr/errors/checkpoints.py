@@ -7,6 +7,8 @@ from difflib import get_close_matches
 
 from equalized_lr.errors.base import EqualizedLRError
 
+LONGEST = 100  # what is shown of a key, which a file can make as long as it likes
+
 # Families
 
 
@@ -45,7 +47,7 @@ class UnknownKeys(EqualizedLRError, ValueError):
             cure = f"The names look like {' or '.join(likely)}. Name that family."
         elif known:
             cure = "Keys are not guessed: remove those that belong to something else."
-        shown = _first([f"'{key}' {tuple(shape)}" for key, shape in keys], 50)
+        shown = _first([f"'{key[:LONGEST]}' {tuple(shape)}" for key, shape in keys], 50)
         super().__init__(len(keys), family, shown, cure)
         self.keys, self.known = list(keys), known
 
@@ -98,7 +100,7 @@ class NoConstants(EqualizedLRError, ValueError):
     file. Give scales=he_scales(model), or save plain_state_dict(model)."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        super().__init__(_first([f"'{key}'" for key in keys], 10) or "any weight")
+        super().__init__(_first([f"'{key[:LONGEST]}'" for key in keys], 10) or "any weight")
 
 
 class OutsidePrefix(EqualizedLRError, ValueError):
@@ -108,7 +110,7 @@ class OutsidePrefix(EqualizedLRError, ValueError):
     they are) or rest='drop', which is --rest on the command line."""
 
     def __init__(self, prefix: str, keys: Sequence[str]) -> None:
-        super().__init__(len(keys), prefix, _first([f"'{key}'" for key in keys], 10))
+        super().__init__(len(keys), prefix, _first([f"'{key[:LONGEST]}'" for key in keys], 10))
 
 
 def _first(items: Sequence[str], count: int) -> str:

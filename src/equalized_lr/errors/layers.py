@@ -45,6 +45,14 @@ class StaleWrite(EqualizedLRError, RuntimeError):
     layer.weight.mul_(0.5) under torch.no_grad()."""
 
 
+class LostData(EqualizedLRError, RuntimeError):
+    """The memory of a computed weight was exchanged, and went with it."""
+
+    text = """layer.weight.data of a weight of shape {shape} was replaced, but the weight is
+    computed at each read, so the new values are gone. Assign a Parameter, layer.weight =
+    nn.Parameter(values), or write in place, layer.weight.copy_(values) under torch.no_grad()."""
+
+
 class NotRebuilt(EqualizedLRError, RuntimeError):
     """A copy of an equalized layer was built anew, without what equalized it."""
 

@@ -39,9 +39,18 @@ class SchedulerAttached(EqualizedLRError, RuntimeError):
     """A scheduler would set the rates of groups that are to be translated."""
 
     text = """the groups of this {kind} have an 'initial_lr', so a scheduler has been attached, and
-    would go on with its rates for other groups. Call ScaledSteps(optimizer, module, scales={{}})
-    first, which leaves the groups as they are; or go back to the schedule's beginning,
-    group['lr'] = group.pop('initial_lr'), change the form, and step a new scheduler as often."""
+    would go on with its rates for other groups. Call ScaledSteps(optimizer, module, scales=dict())
+    first, which leaves the groups as they are; or go back to the beginning, group['lr'] =
+    group.pop('initial_lr'), change the form, and step a new scheduler as often."""
+
+
+class KeepsValues(EqualizedLRError, RuntimeError):
+    """An optimizer has kept values of weights, or of their gradients, in their present form."""
+
+    text = """this {kind} has kept values in '{key}' that were computed from the weights as they are
+    now, and would mix them with those of another form. Call ScaledSteps before an optimizer steps
+    or is wrapped by one that averages weights, load state_dicts afterwards, and make such a
+    wrapper anew when the form has changed."""
 
 
 class UnknownScale(EqualizedLRError, RuntimeError):
@@ -50,6 +59,26 @@ class UnknownScale(EqualizedLRError, RuntimeError):
     text = """parameters have joined this {kind} whose c it does not know, so that it would train
     them untranslated. Call equalized_lr.optim.add_parameters(optimizer, module, ...), or give the
     new group 'equalized_scale': 1.0 if its numbers are right as they are."""
+
+
+class OtherForm(EqualizedLRError, ValueError):
+    """A state_dict of the explicit form is loaded into an implicit optimizer, or vice versa."""
+
+    text = """the state_dict has c = {saved:.3g} for a group of this {kind} whose c is {own:.3g}: it
+    was saved in the other form. Load it into a model and an optimizer of that form, and change the
+    form of both, by equalize_lr(model, init='keep', optimizer=optimizer) or
+    remove_equalized_lr(model, optimizer=optimizer)."""
+
+    def __init__(self, kind: str, saved: float, own: float) -> None:
+        super().__init__(saved, kind, own)
+
+
+class InExplicitRates(EqualizedLRError, RuntimeError):
+    """Something else than a schedule was tried within `explicit_rates`."""
+
+    text = """the groups of this {kind} have the numbers of the explicit form within explicit_rates,
+    so it cannot step, be saved, loaded, copied or handed over there. Leave the block first; make
+    and step schedulers in it."""
 
 
 class NotCopyable(EqualizedLRError, RuntimeError):

@@ -13,6 +13,10 @@ Group = dict[str, Any]
 
 # The key of a group under which its c stands. "scale" is also GaLore's, APOLLO's and SCION's.
 SCALE = "equalized_scale"
+OLD_SCALE = "scale"  # what it was once
+
+# The attribute of an optimizer whose groups have the numbers of the explicit form for a while.
+EXPLICIT = "_has_explicit_rates"
 
 
 def scale_of(group: Mapping[str, Any]) -> float:

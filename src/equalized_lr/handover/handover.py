@@ -14,11 +14,19 @@ import torch
 from torch import Tensor, optim
 from torch.optim import Optimizer
 
-from equalized_lr.errors import NotTrained, SchedulerAttached, UnknownState, Unscalable
-from equalized_lr.handover.groups import SCALE, Group, scale_of, split, translated
+from equalized_lr.errors import (
+    InExplicitRates,
+    NotTrained,
+    SchedulerAttached,
+    UnknownState,
+    Unscalable,
+)
+from equalized_lr.handover.groups import EXPLICIT, SCALE, Group, scale_of, split, translated
+from equalized_lr.handover.guard import guard
+from equalized_lr.handover.kept import refuse_kept_values
 from equalized_lr.handover.powers import Powers, has_no_powers, powers_of, times_power
 from equalized_lr.handover.scaled_steps import StoredSteps, stored_steps_of
-from equalized_lr.handover.stepping import optimizers_of
+from equalized_lr.handover.stepping import and_inner, optimizers_of
 
 Optimizers = Optimizer | Sequence[Optimizer] | None
 
@@ -42,6 +50,7 @@ class Handover:
         if runs_stored(self.optimizer, self.scales):
             steps = stored_steps_of(self.optimizer) or StoredSteps(self.optimizer, {})
             steps.rescale(self.scales, self.direction)
+            guard(self.optimizer)
             return
         powers = powers_of(type(self.optimizer))
         with torch.no_grad():
@@ -49,6 +58,7 @@ class Handover:
                 self._translate_state(powers, self.optimizer.state.get(parameter, {}), c)
         groups = [self._pieces(powers, group) for group in self.optimizer.param_groups]
         self.optimizer.param_groups[:] = [piece for pieces in groups for piece in pieces]
+        guard(self.optimizer)
 
     def _translate_state(self, powers: Powers, state: dict[str, Any], c: float) -> None:
         for key, value in state.items():
@@ -76,6 +86,7 @@ def plan_handovers(
         NotTrained: no optimizer holds any of the parameters.
         UnknownOptimizer: its class is not in the table, and it does not run under `ScaledSteps`.
         UnknownState: it has kept something that is not in the table.
+        KeepsValues: a wrapper of it has kept weights of the present form.
         SchedulerAttached: a scheduler goes by the groups as they are.
         Unscalable: its state would not fit into its dtype.
     """
@@ -93,7 +104,10 @@ def plan_handovers(
 
 def _plan_handover(optimizer: Optimizer, scales: dict[Tensor, float], direction: int) -> Handover:
     handover = Handover(optimizer, scales, direction)
+    if EXPLICIT in vars(optimizer):
+        raise InExplicitRates(type(optimizer).__name__)
     if runs_stored(optimizer, scales):
+        _refuse_wrapper(optimizer, scales)
         return handover
     powers = powers_of(type(optimizer))
     for parameter, c in scales.items():
@@ -122,6 +136,15 @@ def _refuse_overflow(key: str, value: Any, c: float, power: int) -> None:
         factor = times_power(1.0, c, power)
         if float(value.abs().max()) * factor > torch.finfo(value.dtype).max:
             raise Unscalable(f"the optimizer's '{key}'", 1 / factor, str(value.dtype))
+
+
+def _refuse_wrapper(optimizer: Optimizer, scales: Mapping[Tensor, float]) -> None:
+    """What wraps an optimizer on stored weights sees effective ones, and may have kept some."""
+    steps = stored_steps_of(optimizer)
+    for outer in and_inner(optimizer):
+        if steps is None or outer is steps.optimizer:
+            return
+        refuse_kept_values(outer, scales)
 
 
 def _refuse_scheduler(optimizer: Optimizer) -> None:

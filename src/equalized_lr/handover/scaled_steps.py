@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from equalized_lr.errors import UnknownScale
+from equalized_lr.handover.kept import refuse_kept_values, refuse_unstorable
 from equalized_lr.handover.originals import Original
 from equalized_lr.handover.stepping import and_inner, around_steps, not_compiled, runs_hooks
 
@@ -28,11 +29,16 @@ class StoredSteps:
     Attributes:
         optimizer: the optimizer.
         scales: c of each parameter that steps on other values than its own.
+
+    Raises:
+        KeepsValues: the optimizer has kept something that depends on effective weights.
+        Unscalable: a stored weight does not fit into its dtype.
     """
 
     def __init__(self, optimizer: Optimizer, scales: Mapping[Tensor, float]) -> None:
         self.optimizer = optimizer
         self.scales = {p: c for p, c in scales.items() if c != 1}
+        self.refuse(self.scales)
         self._known = set(_parameters_of(optimizer))
         self._originals: list[Original] | None = None  # of the values outside, while inside
         self._depth = 0
@@ -42,6 +48,13 @@ class StoredSteps:
             self._add_hooks(each)
         vars(optimizer)["_stored_steps"] = self
         around_steps(optimizer, self._around)
+
+    def refuse(self, scales: Mapping[Tensor, float]) -> None:
+        """Raises where parameters cannot step on stored weights from now on."""
+        for each in and_inner(self.optimizer):
+            refuse_kept_values(each, scales)
+        for parameter, c in scales.items():
+            refuse_unstorable(parameter, c)
 
     def add(self, scales: Mapping[Tensor, float]) -> None:
         """Takes in parameters that have joined the optimizer, and drops those that have left it."""

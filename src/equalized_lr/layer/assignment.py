@@ -31,6 +31,8 @@ class AssignableWeights(nn.Module):
             super().register_parameter(name, param)
         elif param is None:
             raise NotAssignable(name, "None")
+        elif type(param) is Tensor:  # a weight of an equalized layer, see `remember`
+            assign_weight(self, name, param)
         else:
             _assign_parameter(self, name, param)
 

@@ -188,8 +188,9 @@ _long: set[Cache] = set()  # what `cached()` has opened, in all threads
 
 def clear_long(optimizer: object, args: Any, kwargs: Any) -> None:
     """Optimizers that write through `.data` leave no trace on the parameter."""
-    for cache in tuple(_long):
-        cache.clear()
+    if not is_dynamo_compiling():
+        for cache in tuple(_long):
+            cache.clear()
 
 
 # For good, since torch's table of hooks must not change while another thread's step reads it.

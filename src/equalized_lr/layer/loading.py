@@ -39,11 +39,11 @@ class LoadableState(nn.Module):
             return
         hooks: Any = self._load_state_dict_pre_hooks
         if not hooks and not _loads_its_own_way(self):
-            loading.to_stored()
+            loading.to_stored(state_dict)
             super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
             return
         loading.to_plain()
-        hooks[KEY] = lambda *_: loading.to_stored()  # the last one, after the layer's own
+        hooks[KEY] = lambda state, *_: loading.to_stored(state)  # after the layer's own
         try:
             super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
         finally:
@@ -107,21 +107,21 @@ class _Loading:
                 self.state[self.prefix + name] = effective
                 self.exact[name] = effective, value
 
-    def to_stored(self) -> None:
+    def to_stored(self, state: dict[str, Any]) -> None:
         """Puts stored values of this layer's scales under stored names."""
         for name, scale in self.saved.items():
             plain, raw = self.prefix + name, self.prefix + stored_name(name)
-            key = raw if raw in self.state else plain
-            if key not in self.state:
+            key = raw if raw in state else plain
+            if key not in state:
                 continue
-            value = self.state.pop(key)
+            value = state.pop(key)
             effective, exact = self.exact.get(name, (None, None))
             is_stored = key == raw or value is effective
             divisor = self.here.get(name, 1.0) / (scale if is_stored else 1.0)
             value = exact if value is effective and exact is not None else value
             if divisor != 1.0 and isinstance(value, Tensor) and not value.is_quantized:
                 value = self._divided(key, name, value, divisor)
-            self.state[raw if name in self.here else plain] = value
+            state[raw if name in self.here else plain] = value
 
     def _divided(self, key: str, name: str, value: Tensor, divisor: float) -> Any:
         """The quotient; where there is none, an error, and the value that the layer has."""

@@ -14,15 +14,21 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from equalized_lr.errors import EqualizedLRError, StaleWrite, Unscalable
-from equalized_lr.tensors import fingerprint, has_overflowed, other_holders, same_values
+from equalized_lr.errors import EqualizedLRError, LostData, StaleWrite, Unscalable
+from equalized_lr.tensors import (
+    fingerprint,
+    has_overflowed,
+    other_holders,
+    same_values,
+    start_of,
+)
 
 
 class Watched:
@@ -31,17 +37,18 @@ class Watched:
     Attributes:
         scale: the constant c.
         values: the weight, or an alias of it.
+        state: the fingerprint of the stored parameter when it was computed.
     """
 
-    __slots__ = ("_changes", "scale", "state", "values")
+    __slots__ = ("_changes", "_start", "scale", "state", "values")
 
     def __init__(self, raw: Tensor, scale: float, values: Tensor) -> None:
-        self.scale, self.values = scale, values
-        self.state, self._changes = fingerprint(raw), values._version
+        self.scale, self.values, self.state = scale, values, fingerprint(raw)
+        self._changes, self._start = values._version, start_of(values)
 
     def is_written(self) -> bool:
-        """Whether somebody wrote into it since it was computed or stored."""
-        return self.values._version != self._changes
+        """Whether somebody wrote into it, or replaced its `.data`, since it was computed."""
+        return self.values._version != self._changes or start_of(self.values) != self._start
 
     def refuse_to_store(self, raw: Tensor) -> None:
         """Raises if what was written cannot be stored."""
@@ -55,28 +62,36 @@ class Watched:
         """Divides by c what was written; elements that nobody wrote to keep their bits."""
         self.refuse_to_store(raw)
         with torch.inference_mode(False), torch.no_grad():
-            is_same = self.values == raw * self.scale
-            raw.copy_(torch.where(is_same, raw, self.values / self.scale))
+            quotient = self.values.detach() / self.scale
+            if (raw.shape, raw.dtype, raw.device) == (quotient.shape, quotient.dtype, raw.device):
+                is_same = self.values == raw * self.scale
+                raw.copy_(torch.where(is_same, raw, quotient))
+            else:
+                raw.data = quotient
         self.state, self._changes = fingerprint(raw), self.values._version
+        self._start = start_of(self.values)
 
 
 class Remembered(Watched):
     """A computed weight that somebody outside may hold."""
 
-    __slots__ = ("_raw", "_snapshot", "weight")
+    __slots__ = ("_held", "_is_lost", "_raw", "_snapshot", "weight")
 
     def __init__(self, raw: Tensor, scale: float, weight: Tensor) -> None:
         super().__init__(raw, scale, weight.detach())
-        key = id(raw)
-        self._snapshot = self.values.clone() if _comparing.depth else None
+        key, self._is_lost = id(raw), False
         self._raw = weakref.ref(raw, lambda _: remembered.pop(key, None))
         self.weight = weakref.ref(weight, self._on_death)
+        self._held = weight if _comparing.depth else None
+        self._snapshot = self.values.clone() if _comparing.depth else None
 
     def _on_death(self, _: object) -> None:
         raw = self._raw()
         if raw is None:
             return
-        if self._snapshot is None and other_holders(self.values) > 1:  # one is the weight that dies
+        others = other_holders(self.values)  # one of them is the weight that dies
+        self._is_lost = others == 0
+        if self._snapshot is None and others is not None and others > 1:
             self._snapshot = self.values.clone()
         records = remembered.get(id(raw), [])
         try:
@@ -85,16 +100,26 @@ class Remembered(Watched):
             remembered[id(raw)] = records
 
     def is_written(self) -> bool:
-        """Whether somebody wrote into it, or into `.data` or an array that outlived it."""
-        if super().is_written():
+        """Also whether somebody wrote into `.data` or an array that outlived the weight."""
+        weight = self.weight()
+        if weight is not None and start_of(weight) != start_of(self.values):
+            self.values = weight.detach()  # it has other memory now
+        if self._is_lost or super().is_written():
             return True
         return self._snapshot is not None and not same_values(self.values, self._snapshot)
 
-    def is_held(self) -> bool:
-        """Whether somebody can still write into it."""
+    def refuse_to_store(self, raw: Tensor) -> None:
+        """Raises if what was written cannot be stored, or is gone."""
+        if self._is_lost:
+            raise LostData(tuple(raw.shape))
+        super().refuse_to_store(raw)
+
+    def release(self) -> bool:
+        """Lets go of the weight; returns whether somebody else can still write into it."""
+        self._held = None
         if self.weight() is not None:
             return True
-        return self._snapshot is not None and other_holders(self.values) > 0
+        return self._snapshot is not None and bool(other_holders(self.values))
 
     def store(self, raw: Tensor) -> None:
         """As for all watched weights; what is compared later is what is stored now."""
@@ -132,6 +157,8 @@ def comparing() -> Iterator[None]:
 
 def remember(raw: Tensor, scale: float, weight: Tensor) -> None:
     """Watches a computed weight for as long as somebody can write into it."""
+    # What `isinstance(weight, nn.Parameter)` asks, as tie_weights() of transformers does.
+    cast(Any, weight)._is_param = True
     one = Remembered(raw, scale, weight)
     with _lock:
         remembered.setdefault(id(raw), []).append(one)
@@ -176,7 +203,7 @@ def store_writes(raw: Tensor) -> None:
             raise StaleWrite(tuple(raw.shape))  # nobody can tell which of the writes was the last
         for one in written:
             one.store(raw)
-        held = [one for one in records if one.is_held()]
+        held = [one for one in records if one.release()]
         if held:
             remembered.setdefault(id(raw), []).extend(held)
 

@@ -17,10 +17,10 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    r"""Clips the gradients of an optimizer's parameters by the norm that the explicit form has.
+    """Clips the gradients of an optimizer's parameters by the norm that the explicit form has.
 
     The gradient of a stored weight is c times that of the effective one. In the explicit form the
-    total norm is therefore :math:`(\sum c^2 \lVert g \rVert^2)^{1/2}` over the gradients g of
+    total norm is therefore √(Σ c² ‖g‖²) over the gradients g of
     effective weights, and clipping by it does the same in all forms; `torch.nn.utils` would take
     every c as 1.
 

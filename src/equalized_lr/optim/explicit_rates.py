@@ -1,4 +1,4 @@
-"""Learning-rate schedules in the units of the explicit form."""
+"""The numbers of translated groups in the units of the explicit form, for a while."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equalized_lr.handover.groups import SCALE, scale_of
-from equalized_lr.handover.powers import RATES, powers_of, times_power
+from equalized_lr.errors import InExplicitRates
+from equalized_lr.handover.groups import EXPLICIT, Group, scale_of, translated
+from equalized_lr.handover.powers import Powers, powers_of
+from equalized_lr.handover.stepping import unwrapped
 
 
 @contextmanager
 def explicit_rates(optimizer: Optimizer) -> Iterator[None]:
-    """Inside, the groups have the learning rates of the explicit form, for any scheduler.
+    """Inside, the groups have the numbers of the explicit form, for any scheduler.
 
     Schedulers that multiply every rate by one factor need no such thing: StepLR, MultiStepLR,
     ExponentialLR, LambdaLR, LinearLR, PolynomialLR, CosineAnnealingLR with eta_min = 0. Those that
     compare or set rates go by numbers which are not those of a translated group:
     CosineAnnealingLR with eta_min > 0, OneCycleLR, CyclicLR, ReduceLROnPlateau. Make and step them
-    in here, and each group follows the explicit schedule.
+    in here, and each group follows the explicit schedule. Whatever else is set in here, such as
+    `weight_decay` or `eps`, is set as in the explicit form, too. Inside of another block for the
+    same optimizer, this one does nothing.
 
     Example:
         >>> layer = nn.Linear(200, 1, bias=False)
@@ -39,35 +43,62 @@ def explicit_rates(optimizer: Optimizer) -> Iterator[None]:
 
     Raises:
         UnknownOptimizer: the groups are translated, but not for a class of the table.
+        InExplicitRates: later, from a step, a save, a load, a copy or a hand-over in here.
     """
-    translated = [group for group in optimizer.param_groups if scale_of(group) != 1]
-    power = powers_of(type(optimizer)).lr if translated else 0
-    before = [{key: _value(group[key]) for key in RATES if key in group} for group in translated]
-    for group in translated:
-        _rescale(group, power, -1)
-    inside = [{key: _value(group[key]) for key in RATES if key in group} for group in translated]
+    inner = unwrapped(optimizer)
+    groups = [group for group in inner.param_groups if scale_of(group) != 1]
+    powers = powers_of(type(inner)) if groups else None
+    if powers is None or powers.by_scale or EXPLICIT in vars(inner):
+        yield
+        return
+    before = [_values(powers, group) for group in groups]
+    for group in groups:
+        _translate(powers, group, -1)
+    inside = [_values(powers, group) for group in groups]
+    with _refusing_all_but_schedules(inner):
+        try:
+            yield
+        finally:
+            for group, old, start in zip(groups, before, inside, strict=True):
+                now = _values(powers, group)
+                _translate(powers, group, 1)
+                for key in start.keys() & now.keys():
+                    if now[key] == start[key]:  # not even the last bit changes
+                        _put(group, key, old[key])
+
+
+@contextmanager
+def _refusing_all_but_schedules(optimizer: Optimizer) -> Iterator[None]:
+    def refuse(*_: Any) -> None:
+        raise InExplicitRates(type(optimizer).__name__)
+
+    handles = [
+        optimizer.register_step_pre_hook(refuse),
+        optimizer.register_state_dict_pre_hook(refuse),
+        optimizer.register_load_state_dict_pre_hook(refuse),
+    ]
+    vars(optimizer).update({EXPLICIT: True, "__getstate__": refuse})
     try:
         yield
     finally:
-        for group, old, seen in zip(translated, before, inside, strict=True):
-            unchanged = {key for key in seen if _value(group[key]) == seen[key]}
-            _rescale(group, power, 1)
-            for key in unchanged:  # not even the last bit changes
-                _put(group, key, old[key])
+        for handle in handles:
+            handle.remove()
+        for key in (EXPLICIT, "__getstate__"):
+            del vars(optimizer)[key]
 
 
-def _rescale(group: dict[str, Any], power: int, direction: int) -> None:
-    for key in RATES:
-        if key in group:
-            _put(group, key, times_power(group[key], group[SCALE], power, direction))
+def _values(powers: Powers, group: Group) -> Group:
+    numbers = {key: group[key] for key in powers.of_group(group) if key in group}
+    return {key: v.item() if isinstance(v, Tensor) else v for key, v in numbers.items()}
 
 
-def _put(group: dict[str, Any], key: str, value: Any) -> None:
+def _translate(powers: Powers, group: Group, direction: int) -> None:
+    for key, value in translated(powers, group, scale_of(group), direction).items():
+        _put(group, key, value)
+
+
+def _put(group: Group, key: str, value: Any) -> None:
     if isinstance(group[key], Tensor):  # which captured graphs may hold
         group[key].copy_(value) if isinstance(value, Tensor) else group[key].fill_(value)
     else:
         group[key] = value
-
-
-def _value(rate: Any) -> float:
-    return float(rate)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from equalized_lr.equalize import draw
-from equalized_lr.handover.groups import SCALE
-from equalized_lr.handover.handover import Handover
+from equalized_lr.handover.guard import guard
+from equalized_lr.handover.handover import Handover, runs_stored
 from equalized_lr.handover.powers import powers_of
+from equalized_lr.handover.scaled_steps import StoredSteps
 from equalized_lr.optim.param_groups import named_groups, param_groups
 from equalized_lr.optim.scales import scales_by_parameter
-from equalized_lr.plan.checks import refuse_draw, refuse_unscalable
-from equalized_lr.plan.plan import Where, plan_equalizing
-from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
-from equalized_lr.plan.sharing import refuse_unwritable
-from equalized_lr.plan.slots import Fans
+from equalized_lr.optim.spread import warn_of_other_spreads
 
 M = TypeVar("M", bound=nn.Module)
 Kind = TypeVar("Kind", bound=Optimizer)
@@ -53,7 +48,8 @@ def implicit(
         optimizer_class: a class of the table, or `LREQAdam`.
         module: plain, equalized or mixed; of equalized weights the stored ones are trained, with
             the values as given.
-        scales: plain qualified names and their c, `he_scales(module)` if left out.
+        scales: plain qualified names and their c, `he_scales(module)` if left out, with the gain
+            sqrt(2) for every layer. Where `init_` had another one, give both the same `scales`.
         params: as for `optimizer_class`, all parameters of the module if left out.
         **hyperparameters: those of the explicit form.
 
@@ -63,61 +59,29 @@ def implicit(
     Raises:
         UnknownOptimizer: the class is not in the table.
         InvalidArgument: `scales` does not fit the module.
+        Unscalable: it runs under `ScaledSteps`, and a stored weight does not fit into its dtype.
+        UnknownScale: later, from `add_param_group`; see `add_parameters`.
+        OtherForm: later, from `load_state_dict` with a state of the explicit form.
+
+    Warns:
+        OtherSpread: `init_` has drawn a weight with another c, or it is three times as large or
+            small as its c says.
     """
     by_parameter = scales_by_parameter(module, scales)
     construct: Any = optimizer_class
+    optimizer: Kind
     if powers_of(optimizer_class).by_scale:
         own = {"scales": scales, "params": params, **hyperparameters}
-        return cast(
-            Kind, construct(param_groups(optimizer_class, module, **own), **hyperparameters)
-        )
-    optimizer: Kind = construct(named_groups(module, params), **hyperparameters)
-    for group in optimizer.param_groups:
-        group.setdefault(SCALE, 1.0)
+        optimizer = construct(param_groups(optimizer_class, module, **own), **hyperparameters)
+        guard(optimizer)
+        return optimizer
+    warn_of_other_spreads(module, by_parameter)
+    optimizer = construct(named_groups(module, params), **hyperparameters)
     trained = {p for group in optimizer.param_groups for p in group["params"]}
-    Handover(optimizer, {p: c for p, c in by_parameter.items() if p in trained}, 1).apply()
+    rescaled = {p: c for p, c in by_parameter.items() if p in trained and c != 1}
+    if runs_stored(optimizer, rescaled):
+        StoredSteps(optimizer, rescaled)
+    else:
+        Handover(optimizer, rescaled, 1).apply()
+    guard(optimizer)
     return optimizer
-
-
-@torch.no_grad()
-def init_(
-    module: M,
-    *,
-    gain: Gain = SQRT2,
-    mode: Mode = "fan_in",
-    lr_mul: LrMul = 1.0,
-    where: Where | None = None,
-    fans: Fans | None = None,
-    generator: torch.Generator | None = None,
-) -> M:
-    """Draws plain weights as the explicit form does: ŵ ~ N(0, (c / lr_mul)**2), biases zero.
-
-    From the same random numbers these are the very weights that `equalize_lr` would compute with.
-
-    Example:
-        >>> layer = init_(nn.Linear(200, 1000))
-        >>> abs(layer.weight.std().item() - 0.1) < 0.001
-        True
-
-    Args:
-        module: as in `equalize_lr`, and so are the other arguments. Equalized layers are left
-            alone. It is changed in place and returned.
-        gain: as in `equalize_lr`.
-        mode: as in `equalize_lr`.
-        lr_mul: as in `equalize_lr`.
-        where: as in `equalize_lr`.
-        fans: as in `equalize_lr`.
-        generator: as in `equalize_lr`.
-
-    Raises:
-        EqualizedLRError: as `equalize_lr`.
-    """
-    plan = plan_equalizing(module, None, Rule.checked(gain, mode, lr_mul), where, fans)
-    for share in plan.shares:
-        refuse_unscalable(share.slots[0])
-        refuse_draw(share.slots[0], share.lr_mul, generator)
-    refuse_unwritable(module, [share.slots[0] for share in plan.shares] + plan.plain_biases)
-    draw(plan, generator)
-    for share in plan.weights:
-        share.parameter.mul_(share.scale)
-    return module

@@ -11,22 +11,22 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument
-from equalized_lr.handover.groups import SCALE
+from equalized_lr.handover.groups import OLD_SCALE, SCALE, scale_of
+from equalized_lr.handover.guard import guard, refuse_other_form
 from equalized_lr.handover.powers import POWERS, Powers
 from equalized_lr.handover.stepping import not_compiled
 
 
 class LREQAdam(Optimizer):
-    r"""ALAE's optimizer by its published rule: Adam without first moment, steps times c.
+    """ALAE's optimizer by its published rule: Adam without first moment, steps times c.
 
-    With a group's "equalized_scale" c, and t counting the steps of a parameter p with gradient g:
+    With a group's "equalized_scale" c, and t counting the steps of a parameter p with gradient g::
 
-    .. math::
-        v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \qquad
-        p_t = p_{t-1} - lr \, c \, \sqrt{1 - \beta_2^t} \, \frac{g_t}{\sqrt{v_t} + \epsilon}
+        v ← β₂ v + (1 − β₂) g²
+        p ← p − lr · c · √(1 − β₂ᵗ) · g / (√v + ε)
 
     `implicit(LREQAdam, model, lr=...)` builds it with the constants of `he_scales`. For
-    :math:`\epsilon \to 0` it is Adam with betas (0, beta2) in the explicit form;
+    ε → 0 it is Adam with betas (0, beta2) in the explicit form;
     `docs/lreqadam.md` says where the two differ, and by how much.
 
     Example:
@@ -74,9 +74,20 @@ class LREQAdam(Optimizer):
             SCALE: 1.0,
         }
         super().__init__(params, defaults)
+        if any(scale_of(group) != 1 for group in self.param_groups):
+            guard(self)
+        else:
+            self.register_load_state_dict_pre_hook(refuse_other_form)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # of a file that has c under its old name
+            group.setdefault(SCALE, group.pop(OLD_SCALE, 1.0))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As in every optimizer of torch; the group's numbers are checked."""
+        if OLD_SCALE in param_group:
+            param_group.setdefault(SCALE, param_group.pop(OLD_SCALE))
         group = {**self.defaults, **param_group}
         for name in ("lr", "eps", "weight_decay"):
             if not group[name] >= 0:

@@ -11,8 +11,10 @@ from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument, NoConstantTranslation
 from equalized_lr.handover.groups import SCALE, Group, split, translated
+from equalized_lr.handover.guard import guard_copies
 from equalized_lr.handover.powers import powers_of, reason_against_groups
 from equalized_lr.optim.scales import scales_by_parameter
+from equalized_lr.optim.spread import warn_of_other_spreads
 
 
 def param_groups(
@@ -58,7 +60,10 @@ def param_groups(
     kept = {*powers.of_group(defaults), *hyperparameters}
     settings = {key: value for key, value in defaults.items() if key in kept}
     groups = [settings | group for group in named_groups(module, params)]
-    return translated_groups(optimizer_class, groups, scales_by_parameter(module, scales), defaults)
+    by_parameter = scales_by_parameter(module, scales)
+    guard_copies()
+    warn_of_other_spreads(module, by_parameter)
+    return translated_groups(optimizer_class, groups, by_parameter, defaults)
 
 
 def translated_groups(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument
+from equalized_lr.handover.groups import scale_of
+from equalized_lr.handover.guard import guard
 from equalized_lr.handover.scaled_steps import StoredSteps, stored_steps_of
 from equalized_lr.optim.scales import scales_by_parameter
 
@@ -50,8 +52,12 @@ class ScaledSteps(StoredSteps):
         scales: c of each parameter that steps on other values than its own.
 
     Raises:
-        InvalidArgument: `scales` has a name that the module has not, or the optimizer runs under
-            `ScaledSteps` already.
+        InvalidArgument: `scales` has a name that the module has not, or the optimizer is translated
+            or runs under `ScaledSteps` already.
+        KeepsValues: the optimizer has stepped, or keeps weights as a Lookahead does.
+        Unscalable: a stored weight does not fit into its dtype.
+        UnknownScale: later, from `add_param_group`; see `add_parameters`.
+        OtherForm: later, from `load_state_dict` with a state of translated groups.
         NotCopyable: later, from `copy` or `pickle` of the optimizer, which would lose this. Its
             state_dict is saved and loaded as always.
     """
@@ -59,8 +65,15 @@ class ScaledSteps(StoredSteps):
     def __init__(
         self, optimizer: Optimizer, module: nn.Module, scales: Mapping[str, float] | None = None
     ) -> None:
+        kind = type(optimizer).__name__
         if stored_steps_of(optimizer):
-            raise InvalidArgument("optimizer", type(optimizer).__name__, "one without ScaledSteps")
-        trained = {p for group in optimizer.param_groups for p in group["params"]}
+            raise InvalidArgument("optimizer", kind, "one without ScaledSteps")
         by_parameter = scales_by_parameter(module, scales)
-        super().__init__(optimizer, {p: c for p, c in by_parameter.items() if p in trained})
+        own: dict[Tensor, float] = {}
+        for group in optimizer.param_groups:
+            scaled = {p: by_parameter[p] for p in group["params"] if by_parameter.get(p, 1.0) != 1}
+            if scaled and scale_of(group) != 1:
+                raise InvalidArgument("optimizer", kind, "one whose groups are not translated")
+            own |= scaled
+        super().__init__(optimizer, own)
+        guard(optimizer)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ EDGE = 16.0  # beyond it the normal density is below 1e-56
 PANELS = 128  # so that the kinks at integers, where activations have theirs, are edges
 MOST_PANELS = 2**15
 ROUNDS = 60
-NODES, WEIGHTS = map(torch.from_numpy, np.polynomial.legendre.leggauss(16))
+POINTS = 16
 EXPECTED = (
     "a number, a name that torch.nn.init.calculate_gain knows, such as 'relu', or a nonlinearity, "
     "such as torch.nn.functional.gelu or nn.SiLU()"
@@ -116,7 +116,17 @@ def _second_moment(function: _Elementwise) -> float:
 
 
 def _integrals(function: _Elementwise, left: Tensor, width: Tensor) -> Tensor:
-    z = left[..., None] + width[..., None] * (NODES + 1) / 2
+    nodes, weights = _legendre()
+    z = left[..., None] + width[..., None] * (nodes + 1) / 2
     density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
     values = function(z.flatten()).view(z.shape)
-    return (values.square() * density) @ WEIGHTS * width / 2
+    return (values.square() * density) @ weights * width / 2
+
+
+@functools.cache
+def _legendre() -> tuple[Tensor, Tensor]:
+    """Gauss and Legendre's nodes and weights on [-1, 1], by Golub and Welsch 1969."""
+    k = torch.arange(1, POINTS, dtype=torch.float64, device="cpu")
+    beside = torch.diag(k / (4 * k.square() - 1).sqrt(), 1)
+    nodes, vectors = torch.linalg.eigh(beside + beside.T)
+    return nodes, 2 * vectors[0].square()

@@ -19,7 +19,7 @@ from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import AlreadyScaled, UnclearFan
 from equalized_lr.plan.fan import Fan
 from equalized_lr.plan.slots import Slot, slots_of
-from equalized_lr.plan.snapshot import untouched
+from equalized_lr.plan.snapshot import restoration
 from equalized_lr.plan.tracing import Tracer, Use
 
 
@@ -69,16 +69,16 @@ def observe(module: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Fan]:
         module = copy.deepcopy(module)  # which gets its shapes now, and its fans then
         module(*args, **kwargs)
     args, kwargs = tree_map_only(Tensor, _normal, (args, kwargs))
-    with untouched(module, (args, kwargs)) as snapshot:
-        named = [slot for slot in slots_of(module, every_path=True) if slot.find() is not None]
+    with restoration(module, (args, kwargs)) as snapshot:
+        sites = [slot for slot in slots_of(module, every_path=True) if slot.find() is not None]
         tracer = Tracer(snapshot, (args, kwargs))
-        for each in named:
+        for each in sites:
             tracer.follow(each.parameter, each.fan)
         with _visibly(module), tracer:
             output = module(*args, **kwargs)
             if isinstance(output, Generator):
                 deque(output, maxlen=0)  # a generator has not run yet
-    return _resolve(named, tracer)
+    return _resolve(sites, tracer)
 
 
 def _normal(tensor: Tensor) -> Tensor:
@@ -96,19 +96,19 @@ def _visibly(module: nn.Module) -> Iterator[None]:
         yield
 
 
-def _resolve(named: list[Slot], tracer: Tracer) -> dict[str, Fan]:
+def _resolve(sites: list[Slot], tracer: Tracer) -> dict[str, Fan]:
     firsts: dict[int, Slot] = {}
-    for each in named:
+    for each in sites:
         firsts.setdefault(id(each.parameter), each)
-    tables = {id(each.parameter): each.fan for each in named if each.fan}
+    tables = {id(each.parameter): each.fan for each in sites if each.fan}
     uses = {key: _foremost(tracer.uses[key]) for key in firsts if key in tracer.uses}
     _refuse_scaled([(firsts[key], use) for key in uses for use in uses[key]])
-    found = {key: _agreed(uses[key], tables.get(key)) for key in uses}
+    result = {key: _agreed(uses[key], tables.get(key)) for key in uses}
     for key, each in firsts.items():
-        doubt = "" if found.get(key) else _doubt(uses.get(key, []), tracer, key, firsts)
+        doubt = "" if result.get(key) else _doubt(uses.get(key, []), tracer, key, firsts)
         if doubt and each.parameter.dim() > 1:
             warnings.warn(UnclearFan(str(each), doubt), stacklevel=3)
-    fans_by_name = {each.qualified_name: found.get(id(each.parameter)) for each in named}
+    fans_by_name = {each.qualified_name: result.get(id(each.parameter)) for each in sites}
     return {name: fan for name, fan in fans_by_name.items() if fan}
 
 

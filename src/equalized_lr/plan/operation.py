@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ class Operation(NamedTuple):
         is_random: whether it draws numbers.
         is_factory: whether it takes no more than a shape from its input.
         writes: the numbers of the arguments that it writes into.
-        written_names: those of their names that are given by name.
+        target_names: those of their names that are given by name.
     """
 
     name: str
@@ -32,13 +33,13 @@ class Operation(NamedTuple):
     is_random: bool
     is_factory: bool
     writes: tuple[int, ...]
-    written_names: tuple[str, ...]
+    target_names: tuple[str, ...]
 
-    def written(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    def targets(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """The tensors that it writes into."""
         if not self.writes:
             return []
-        by_name = [kwargs[name] for name in self.written_names if name in kwargs]
+        by_name = [kwargs[name] for name in self.target_names if name in kwargs]
         return tensors_in([*(args[n] for n in self.writes if n < len(args)), *by_name])
 
 
@@ -62,7 +63,7 @@ def operation(func: Any) -> Operation:
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         is_factory=name.startswith("new_") or name.endswith("_like"),
         writes=tuple(marked),
-        written_names=tuple(schema.arguments[number].name for number in marked),
+        target_names=tuple(schema.arguments[number].name for number in marked),
     )
 
 
@@ -80,3 +81,11 @@ def tensors_in(values: Iterable[Any]) -> list[Tensor]:
 def has_values(tensor: Tensor) -> bool:
     """Whether a tensor has values; indices and masks have none."""
     return tensor.is_floating_point() or tensor.is_complex()
+
+
+def extent(tensor: Tensor) -> int:
+    """The number of elements, without those that are the same ones again in a broadcast axis."""
+    if tensor.layout is not torch.strided:
+        return tensor.numel()
+    axes = zip(tensor.shape, tensor.stride(), strict=True)
+    return math.prod(size for size, stride in axes if stride or not size)

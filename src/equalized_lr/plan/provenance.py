@@ -49,7 +49,7 @@ class Provenance:
     @property
     def is_modulated(self) -> bool:
         """Whether it is a weight times an activation, each element of which meets many weights."""
-        linear = all(degree == 1 for degree in self.degrees.values())
+        linear = all(0 <= degree <= 1 for degree in self.degrees.values())
         return self.is_weight and self.level is Level.INPUT and self.spread > 1 and linear
 
 
@@ -114,19 +114,20 @@ def derive(name: str, operands: Sequence[Operand], size: int, power: float | Non
     activations = [each.size for each in others if each.source.level is Level.INPUT]
     if not sources or name in ENDS or (activations and name not in PRODUCTS):
         return Provenance(level)
-    # An operand that is stretched over another one is a gain on it.
+    # What is stretched over another operand is a gain on it, and so is what fits an activation.
     whole = [each for each in weights if each.size == size] or weights
     keys = {key for each in whole for key in each.source.degrees}
     signs = PRODUCTS.get(name)
     merged = _multiply(operands, signs, keys) if signs else _unite(sources, keys)
     factor = UNKNOWN if power is None else power
-    is_gain = any(each.size == size > max(w.size for w in weights) for each in others)
+    largest, activation = max(each.size for each in weights), max(activations, default=0)
+    is_gain = largest <= size == activation or any(largest < size == each.size for each in others)
     return Provenance(
         level,
         {key: degree * factor for key, degree in merged.degrees.items()},
         merged.constant**factor,
         faint=not weights[0].source.is_weight or (signs is not None and is_gain),
-        spread=size / max(activations) if activations else max(w.source.spread for w in weights),
+        spread=size / activation if activation else max(w.source.spread for w in weights),
     )
 
 
@@ -153,25 +154,23 @@ def _common(numbers: Iterable[float]) -> float:
     return first if all(math.isclose(first, each, rel_tol=1e-6) for each in rest) else UNKNOWN
 
 
-def contracted(left: Provenance, right: Provenance) -> Provenance:
+def contraction_of(left: Provenance, right: Provenance, weight: Provenance | None) -> Provenance:
     """What comes out of a contraction: faintly, it is still what the weight was.
 
     Spectral norm's sigma has to be known for a function of its weight, and a mixture of kernels for
-    one of them when a convolution takes it.
+    one of them when a convolution takes it. A weight times itself, as where it is made orthogonal,
+    is a weight; a product of two that are equals is neither.
     """
-    level, sides = max(left.level, right.level), (left, right)
-    weights = [each for each in sides if each.is_weight]
-    sources = weights or [each for each in sides if each.degrees]
-    if not sources or (level is Level.INPUT and not weights):
+    level, shared = max(left.level, right.level), left.degrees.keys() & right.degrees.keys()
+    equals = left.is_weight and right.is_weight
+    if weight is None and (level is Level.INPUT or (equals and not shared)):
         return Provenance(level)
-    keys = {key for each in sources for key in each.degrees}
-    merged = _multiply([Operand(0, each) for each in sides], (1, 1), keys)
-    # A weight times itself, as where it is made orthogonal, is a weight.
-    itself = len(weights) == 2 and bool(left.degrees.keys() & right.degrees.keys())
-    return replace(merged, level=level, faint=not itself)
+    keys = {*weight.degrees} if weight else {*left.degrees, *right.degrees}
+    merged = _multiply([Operand(0, left), Operand(0, right)], (1, 1), keys)
+    return replace(merged, level=level, faint=not (equals and shared))
 
 
-def written(before: Provenance, after: Provenance) -> Provenance:
+def union(before: Provenance, after: Provenance) -> Provenance:
     """What memory holds after a part of it was written: both, as in a concatenation."""
     return derive("cat", [Operand(1, before), Operand(1, after)], 2, 1.0)
 

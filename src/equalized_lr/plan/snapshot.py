@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
@@ -28,21 +28,24 @@ def memory_of(tensor: Tensor) -> int | None:
 def contents(value: object, seen: set[int] | None = None) -> Iterator[Tensor | Generator]:
     """The tensors and generators in containers and plain objects, each once."""
     seen = set() if seen is None else seen
-    if id(value) in seen or isinstance(value, _ATOMS):
-        return
-    seen.add(id(value))
-    if isinstance(value, Tensor | Generator):
-        yield value
-        return
-    inner: Iterable[object] = ()
-    if isinstance(value, Mapping):
-        inner = value.values()
-    elif isinstance(value, list | tuple | set | frozenset | deque):
-        inner = value
-    elif hasattr(value, "__dict__"):
-        inner = vars(value).values()
-    for each in list(inner):
-        yield from contents(each, seen)
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if id(value) in seen or isinstance(value, _ATOMS):
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor | Generator):
+            yield value
+        else:
+            stack += reversed(_parts(value))
+
+
+def _parts(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return list(value)
+    return list(getattr(value, "__dict__", {}).values())
 
 
 class _Tensor:
@@ -50,16 +53,16 @@ class _Tensor:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.alias = tensor, tensor.detach()
-        self.grad, self.requires_grad = (
-            tensor.grad if tensor.is_leaf else None,
-            tensor.requires_grad,
-        )
+        self.is_leaf, self.requires_grad = tensor.is_leaf, tensor.requires_grad
+        self.grad = tensor.grad if tensor.is_leaf else None
         self.version = None if tensor.is_inference() else tensor._version
 
     def restore(self) -> None:
         tensor = self.tensor
         if memory_of(tensor) != memory_of(self.alias):
             tensor.data = self.alias
+        if self.is_leaf and not tensor.is_leaf:
+            tensor.detach_()  # something that needs gradients was written into it
         if tensor.is_leaf and tensor.grad is not self.grad:
             tensor.grad = self.grad
         if tensor.requires_grad != self.requires_grad:
@@ -127,7 +130,7 @@ def _refill(container: Any, copy: Any) -> None:
 
 
 @contextmanager
-def untouched(module: nn.Module, arguments: object) -> Iterator[Snapshot]:
+def restoration(module: nn.Module, arguments: object) -> Iterator[Snapshot]:
     """Inside, a module can run as it likes; afterwards it is as it was, and random state too."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     snapshot = Snapshot(module, arguments)

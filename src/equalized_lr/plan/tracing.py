@@ -14,17 +14,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from equalized_lr.plan.contraction import CONTRACTIONS, FUSED, SUMS, Contraction
 from equalized_lr.plan.fan import Fan
-from equalized_lr.plan.operation import Operation, has_values, operation, tensors_in
+from equalized_lr.plan.operation import Operation, extent, has_values, operation, tensors_in
 from equalized_lr.plan.provenance import (
     PRODUCTS,
     UNKNOWN,
     Level,
     Operand,
     Provenance,
-    contracted,
+    contraction_of,
     derive,
     power_of,
-    written,
+    union,
 )
 from equalized_lr.plan.snapshot import Snapshot, contents, memory_of
 
@@ -105,7 +105,7 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         """Runs an operation, and follows it unless it belongs to a backward."""
         op, kwargs = operation(func), kwargs or {}
-        targets = op.written(args, kwargs)
+        targets = op.targets(args, kwargs)
         self._snapshot.before_writing(targets)
         out = func(*args, **kwargs)
         if torch._C._current_graph_task_id() == -1:
@@ -123,7 +123,7 @@ class Tracer(TorchDispatchMode):
             memory = memory_of(tensor)
             if memory is not None and tensor.untyped_storage().nbytes() > tensor.nbytes:
                 before = self._writes[memory][1] if memory in self._writes else source
-                self._writes[memory] = tensor, written(before, source)
+                self._writes[memory] = tensor, union(before, source)
 
     def _source(self, tensor: Tensor) -> Provenance:
         source = self._parameters.get(id(tensor))
@@ -135,7 +135,7 @@ class Tracer(TorchDispatchMode):
         else:
             source = seen[1]
         write = self._writes.get(memory_of(tensor)) if self._writes else None
-        return written(source, write[1]) if write else source
+        return union(source, write[1]) if write else source
 
     def _through(
         self, op: Operation, args: Any, kwargs: Mapping[str, Any], results: list[Tensor]
@@ -149,30 +149,36 @@ class Tracer(TorchDispatchMode):
         if not any(source.degrees for source in sources):
             return _PLAIN[level]
         if op.name in CONTRACTIONS:
-            return self._contract(op.name, CONTRACTIONS[op.name](args))
-        operands = [self._operand(value) for value in (args if op.name in PRODUCTS else tensors)]
+            result = self._contract(op.name, CONTRACTIONS[op.name](args))
+        else:
+            values = args if op.name in PRODUCTS else tensors
+            result = self._derive(op, args, [self._operand(value) for value in values], results)
+        return result if result.level >= level else replace(result, level=level)
+
+    def _derive(
+        self, op: Operation, args: Any, operands: list[Operand], results: list[Tensor]
+    ) -> Provenance:
         if (op.name in FUSED or not op.is_torch) and self._hide(op.name, operands):
             return _PLAIN[Level.INPUT]
         size = results[0].numel() if results else 0
         result = derive(op.name, operands, size, power_of(op.name, args, view=op.is_view))
-        if op.name in SUMS and operands[0].source.is_modulated:
-            self._sum(op.name, operands[0], size)
-            result = replace(result, faint=True)
-        return replace(result, level=max(level, result.level))
+        first = operands[0]
+        if op.name not in SUMS or not size or not first.source.is_modulated:
+            return result
+        # A contraction by hand.
+        fan = Fan(first.size / size, first.source.spread)
+        self._record(first.source, Use(op.name, fan, 1.0, (Level.INPUT, Sight.SUM_OF_PRODUCTS)))
+        return replace(result, faint=True)
 
     def _operand(self, value: object) -> Operand:
         if not isinstance(value, Tensor):
             number = isinstance(value, int | float) and self._sure
             return Operand(1, Provenance(constant=float(cast(float, value)) if number else UNKNOWN))
         source = self._source(value)
-        if source is _PLAIN[Level.CONSTANT] and value.numel() == 1 and not value.is_meta:
+        is_constant = source.level is Level.CONSTANT and not source.degrees
+        if is_constant and value.numel() == 1 and not value.is_meta:
             source = Provenance(constant=abs(value.item()))
-        return Operand(value.numel(), source, has_values(value))
-
-    def _sum(self, name: str, products: Operand, size: int) -> None:
-        """A contraction by hand."""
-        fan = Fan(products.size / size, products.source.spread)
-        self._record(products.source, Use(name, fan, 1.0, (Level.INPUT, Sight.SUM_OF_PRODUCTS)))
+        return Operand(extent(value), source, has_values(value))
 
     def _hide(self, name: str, operands: list[Operand]) -> bool:
         """Whether an operation takes weights in without showing what it does with them."""
@@ -189,17 +195,16 @@ class Tracer(TorchDispatchMode):
         return True
 
     def _contract(self, name: str, contraction: Contraction) -> Provenance:
-        left, right = (self._source(side.tensor) for side in contraction.sides)
+        left, right = sides = [self._source(side.tensor) for side in contraction.sides]
         level = max(left.level, right.level)
-        weight = self._weight(left, right) if contraction.weight is None else contraction.weight
-        if weight is not None:
-            source = (left, right)[weight]
-            sight = Sight.KERNEL if source.faint else Sight.CONTRACTION
-            use = Use(name, contraction.sides[weight].fan, 1.0, (level, sight))
-            self._record(source, use)
+        number = self._weight(left, right) if contraction.weight is None else contraction.weight
+        weight = None if number is None else sides[number]
+        if number is not None and weight:
+            sight = Sight.KERNEL if weight.faint else Sight.CONTRACTION
+            self._record(weight, Use(name, contraction.sides[number].fan, 1.0, (level, sight)))
         if contraction.bias and level is Level.INPUT:
-            return Provenance(level)
-        return contracted(left, right)
+            return _PLAIN[level]
+        return contraction_of(left, right, weight)
 
     def _weight(self, left: Provenance, right: Provenance) -> int | None:
         """Which of two operands is the weight, if one of them is."""

@@ -74,11 +74,11 @@ def describe(
         ...     _ = equalize_lr(net[1]).weight_orig.copy_(torch.eye(50, 200))
         ...     _ = net[2].weight.zero_()
         >>> describe(net)
-        weight    layer      shape   fan  c    stored std  std      note
-        0.weight  Embedding  9x200   -    -    -           0.0706   [1]
-        1.weight  Linear     50x200  200  0.1  0.0705      0.00705  stored std far from 1
-        2.weight  Linear     2x50    50   0.2  0           0        [2]
-        [1] left alone: an embedding; std 0.0706: 14 times as fast as equalized ones
+        weight    layer      shape   fan  c    stored  std      note
+        0.weight  Embedding  9x200   -    -    -       0.0706   [1]
+        1.weight  Linear     50x200  200  0.1  0.0705  0.00705  stored std far from 1
+        2.weight  Linear     2x50    50   0.2  0       0        [2]
+        [1] left alone: an embedding; std 0.0706: 14.2 times as fast as equalized ones
         [2] plain; zeros, which init="normal" draws anew
         The equalized lr is Adam's relative step: 0.001 moves a weight by 0.1% a step.
         A plain lr of 0.001 becomes 0.00707 (translate_lr).

@@ -106,7 +106,8 @@ class Follower:
         self.steps = 0
         self._module, self._optimizer, self._every = module, optimizer, every
         self._watched: list[Track] = []
-        self._groups = self._next = self._depth = 0
+        self._trained: list[int] = []
+        self._next = self._depth = 0
         self._before: list[tuple[Track, Tensor]] = []
         self._handles: list[RemovableHandle] = []
 
@@ -134,8 +135,8 @@ class Follower:
     # step looks at some of the weights, and most steps of small networks at none.
     @not_compiled
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if len(optimizer.param_groups) != self._groups:
-            self._find_weights()  # networks grow in mid-training
+        if self._identities() != self._trained:
+            self._find_weights()  # networks grow in mid-training, and Parameters are replaced
         if self.steps >= self._next:
             due = [track for track in self._watched if track.next <= self.steps]
             self._before = [(track, track.weight.parameter.detach().clone()) for track in due]
@@ -150,8 +151,11 @@ class Follower:
             self._next = min(track.next for track in self._watched)
         self.steps += 1
 
+    def _identities(self) -> list[int]:
+        return [id(p) for group in self._optimizer.param_groups for p in group["params"]]
+
     def _find_weights(self) -> None:
-        self._groups = len(self._optimizer.param_groups)
+        self._trained = self._identities()
         constants = {
             parameter: scale_of(group)
             for group in self._optimizer.param_groups
@@ -174,10 +178,10 @@ class Follower:
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
     """Every parameter of two or more axes: matrices, kernels, tables; no biases and norms."""
-    seen: set[Tensor] = set()
+    earlier: set[Tensor] = set()
     for slot in slots_of(module):
         parameter = slot.find()
-        if parameter is None or is_lazy(parameter) or parameter.ndim < 2 or parameter in seen:
+        if parameter is None or is_lazy(parameter) or parameter.ndim < 2 or parameter in earlier:
             continue
-        seen.add(parameter)  # a tied weight has the first of its names
+        earlier.add(parameter)  # a tied weight has the first of its names
         yield slot.qualified_name, slot.module, slot.name, parameter

@@ -103,9 +103,9 @@ class LearningSpeed:
         optimizers = optimizers_of(optimizer)
         if not optimizers:
             raise InvalidArgument("optimizer", optimizer, "at least one")
-        self._optimizers = [unwrapped(given) for given in optimizers]
+        self._optimizers = [unwrapped(each) for each in optimizers]
         self._module = module
-        self._followers = [Follower(module, given, every) for given in self._optimizers]
+        self._followers = [Follower(module, each, every) for each in self._optimizers]
 
     def __enter__(self) -> Self:
         for follower in self._followers:
@@ -114,7 +114,7 @@ class LearningSpeed:
         if names and len(set(names)) == len(names):
             return self
         self.__exit__(None, None, None)
-        optimizers = " and ".join(type(given).__name__ for given in self._optimizers)
+        optimizers = " and ".join(type(each).__name__ for each in self._optimizers)
         if names:
             raise InvalidArgument("optimizer", optimizers, "optimizers that share no weight")
         raise NothingToFollow(type(self._module).__name__, optimizers)
@@ -201,8 +201,8 @@ class LearningSpeed:
     def _medians(self) -> dict[str, float | None]:
         points = self.relative_steps
         return {
-            name: statistics.median(step for _, step in seen) if seen else None
-            for name, seen in points.items()
+            name: statistics.median(step for _, step in samples) if samples else None
+            for name, samples in points.items()
         }
 
     def _summary(self, all_medians: dict[str, float | None]) -> str:

@@ -30,7 +30,7 @@ def mapping_rows(name: str = "mapping") -> tuple[Row, ...]:
     return (
         Row(f"{name}.fc#.weight", slow, "mapping"),
         Row(f"{name}.fc#.bias", slow_bias, "mapping bias"),
-        Row(f"{name}.(w_avg|x_avg)", why="buffer"),
+        Row(f"{name}.w_avg", why="buffer"),
     )
 
 
@@ -77,7 +77,8 @@ STYLEGAN3_SYNTHESIS = (
 )
 STYLEGAN_T_CONVS = "synthesis.b#.(conv0|convs1.#|torgb)"
 STYLEGAN_T_ROWS = (
-    *mapping_rows("mapping(.mlp)?"),
+    *mapping_rows("mapping.mlp"),
+    Row("mapping.x_avg", why="buffer"),
     Row(f"mapping.clip.{ANYTHING}", why="text encoder"),
     *FOURIER,
     Row(f"{STYLEGAN_T_CONVS}.affine.proj.weight", fan_in, "style"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from equalized_lr.checkpoint.conversion import Conversion
+from equalized_lr.checkpoint.facts import check_scales
 from equalized_lr.checkpoint.family import Family
 from equalized_lr.checkpoint.rows import Facts
 from equalized_lr.checkpoint.state import CONSTANTS, OWN, State
@@ -60,13 +61,14 @@ def _scales(state: State, scales: Mapping[str, float]) -> dict[str, float]:
     """The constants by plain names: those of the metadata, and those that the caller knows."""
     result: dict[str, float] = {}
     for prefix, module in state.metadata.items():
-        constants = module.get(CONSTANTS)
-        if constants is None:
+        if CONSTANTS not in module:
             continue
+        constants = module[CONSTANTS]
         if not isinstance(constants, Mapping) or constants.get("version") != VERSION:
             version = constants.get("version") if isinstance(constants, Mapping) else constants
             raise UnknownVersion(f"'{prefix[:-1]}'", version, VERSION)
-        result |= {prefix + name: float(scale) for name, scale in constants["scales"].items()}
+        checked = check_scales("scales", constants.get("scales"))
+        result |= {prefix + name: scale for name, scale in checked.items()}
     for name, scale in scales.items():
         if result.setdefault(name, scale) != scale:
             raise InvalidArgument("scales", {name: scale}, f"{result[name]}, as the file says")

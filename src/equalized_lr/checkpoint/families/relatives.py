@@ -105,4 +105,5 @@ STYLESWIN = Family(
         )
     },
     facts=LR_MUL,
+    sign="(blocks.#|from_rgbs.#|dwt).",
 )

@@ -1,0 +1,83 @@
+"""What keeps a translated optimizer translated: when groups join it, and when a state is loaded."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from equalized_lr.errors import OtherForm, UnknownScale
+from equalized_lr.handover.groups import OLD_SCALE, SCALE, Group, scale_of
+from equalized_lr.handover.scaled_steps import stored_steps_of
+
+
+def guard(optimizer: Optimizer) -> None:
+    """Lets an optimizer refuse groups and states that would undo its translation.
+
+    Raises:
+        UnknownScale: later, from `add_param_group`, for a group that does not say its c.
+        OtherForm: later, from `load_state_dict`, for a state of the other form.
+    """
+    guard_copies()
+    for group in optimizer.param_groups:
+        group.setdefault(SCALE, 1.0)
+    if "_guarded" in vars(optimizer):
+        return
+    add_group = optimizer.add_param_group
+
+    def add_param_group(self: Optimizer, param_group: Group) -> None:
+        if SCALE not in param_group:
+            raise UnknownScale(type(self).__name__)
+        add_group(param_group)
+        steps = stored_steps_of(self)
+        if steps is not None:
+            steps.add({})
+
+    vars(optimizer).update(
+        add_param_group=types.MethodType(add_param_group, optimizer), _guarded=True
+    )
+    optimizer.register_load_state_dict_pre_hook(refuse_other_form)
+
+
+def guard_copies() -> None:
+    """Refuses each step of an optimizer, of whoever made it, some of whose groups have no c.
+
+    Copies of a guarded optimizer, and those made of `param_groups`, are guarded by this alone.
+    """
+    if not _handles:
+        _handles.append(register_optimizer_step_pre_hook(_refuse_groups_without_scale))
+
+
+_handles: list[Any] = []
+
+
+def _refuse_groups_without_scale(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    without = [SCALE not in group for group in optimizer.param_groups]
+    if any(without) and not all(without):
+        raise UnknownScale(type(optimizer).__name__)
+
+
+def refuse_other_form(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Raises `OtherForm` unless a state_dict is of the form that the optimizer has.
+
+    Groups that were saved under the old name of c get the new one, where they are known to be
+    ours: their c is the one that the group has now.
+    """
+    saved = list(_renamed(optimizer.param_groups, state_dict["param_groups"]))
+    for group, theirs in zip(optimizer.param_groups, saved, strict=False):  # torch compares lengths
+        if (scale_of(group) == 1) != (scale_of(theirs) == 1):
+            raise OtherForm(type(optimizer).__name__, scale_of(theirs), scale_of(group))
+    return {**state_dict, "param_groups": saved}
+
+
+def _renamed(groups: list[Group], saved: Iterable[Group]) -> Iterator[Group]:
+    scales = [scale_of(group) for group in groups]
+    for index, theirs in enumerate(saved):
+        ours = index < len(scales) and theirs.get(OLD_SCALE) == scales[index]
+        if ours and SCALE not in theirs:
+            yield {SCALE if key == OLD_SCALE else key: value for key, value in theirs.items()}
+        else:
+            yield {**theirs, SCALE: scale_of(theirs)}

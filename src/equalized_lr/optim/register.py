@@ -1,0 +1,110 @@
+"""Optimizers of other packages: their powers, and a test of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from equalized_lr.equalize import equalize_lr, remove_equalized_lr
+from equalized_lr.errors import InvalidArgument
+from equalized_lr.handover.powers import POWERS, Power, Powers
+from equalized_lr.optim.implicit import implicit
+
+STEPS = 50
+# Far apart, and none of them 1; no weight becomes so large that rounding is amplified.
+SCALES = {"0.weight": 0.3, "0.bias": 0.2, "2.weight": 0.07, "4.weight": 2.5}
+
+
+def register(
+    optimizer_class: type[Optimizer],
+    *,
+    lr: int,
+    state: Mapping[str, int],
+    others: Mapping[str, Power] | None = None,
+    decoupled: bool = False,
+) -> None:
+    """Tells how the numbers of an optimizer class change when its parameter is multiplied by c.
+
+    After that, `implicit`, `param_groups`, hand-over and `explicit_rates` know the class. Whether
+    the powers are right, `forms_apart` says. `ScaledSteps` needs none of this.
+
+    Args:
+        optimizer_class: the class itself; subclasses may have another rule.
+        lr: the power k of the learning rate: the implicit form has c**k times that of the explicit
+            one. 1 where the step does not depend on the size of gradients (Adam, Lion), 2 where it
+            is proportional to it (SGD).
+        state: the power of each tensor of the state, by key: -1 for averages of gradients, -2 for
+            those of their squares, 1 for averages of weights, 0 for counters.
+        others: the powers of other hyper-parameters that have one, such as {"eps": -1}.
+        decoupled: whether weight decay multiplies the weight (AdamW), instead of being added to
+            the gradient (Adam).
+
+    Raises:
+        InvalidArgument: the class is registered already, with other powers.
+    """
+    powers = Powers(lr, dict(state), dict(others or {}), decoupled)
+    if POWERS.setdefault(optimizer_class, powers) != powers:
+        kind = optimizer_class.__name__
+        raise InvalidArgument("optimizer_class", kind, "one that is not registered already")
+
+
+def forms_apart(optimizer_class: type[Optimizer], **hyperparameters: Any) -> float:
+    """How far the explicit form of a training and two others come apart in 50 steps.
+
+    One of them is implicit, the other changes from the explicit form to the implicit one on its
+    way. With the right powers it is about 1e-14. Give each number a value at which it matters,
+    such as `eps=1e-2` and `weight_decay=0.1`: a wrong power is not seen where it does not.
+
+    Example:
+        >>> forms_apart(torch.optim.Adam, lr=1e-2, eps=1e-2, weight_decay=0.1) < 1e-12
+        True
+
+    Args:
+        optimizer_class: one of the table, or registered.
+        **hyperparameters: those of the explicit form.
+
+    Returns:
+        The largest difference between effective weights, in relation to the largest weight of
+        the layer.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        widths = (nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+        plain = nn.Sequential(*widths).double()
+    explicit, changing = _equalized(plain), _equalized(plain)
+    _train(explicit, optimizer_class(explicit.parameters(), **hyperparameters), 0, STEPS)
+    _train(plain, implicit(optimizer_class, plain, scales=SCALES, **hyperparameters), 0, STEPS)
+    optimizer = optimizer_class(changing.parameters(), **hyperparameters)
+    _train(changing, optimizer, 0, STEPS // 2)
+    remove_equalized_lr(changing, optimizer=optimizer)
+    _train(changing, optimizer, STEPS // 2, STEPS)
+    expected = remove_equalized_lr(explicit)
+    return max(_distance(plain, expected), _distance(changing, expected))
+
+
+def _equalized(net: nn.Sequential) -> nn.Sequential:
+    net = copy.deepcopy(net)
+    for name, c in SCALES.items():
+        path, _, own = name.rpartition(".")
+        equalize_lr(net.get_submodule(path), own, fan=1, gain=c, init="keep")
+    return net
+
+
+def _train(net: nn.Module, optimizer: Optimizer, begin: int, end: int) -> None:
+    for step in range(begin, end):
+        generator = torch.Generator().manual_seed(step)
+        output = net(torch.randn(8, 6, dtype=torch.float64, generator=generator))
+        optimizer.zero_grad()
+        (output.sin() + output.cos()).mean().backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def _distance(net: nn.Module, expected: nn.Module) -> float:
+    pairs = zip(net.parameters(), expected.parameters(), strict=True)
+    return max(float((p - q).abs().max() / q.abs().max()) for p, q in pairs)
