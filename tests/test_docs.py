@@ -105,7 +105,7 @@ def test_docstrings(path):
 
 
 def test_public_names_have_examples():
-    """Everything that can be called from the package shows how; the hook and a warning are not called."""
+    """Everything that can be called from the package shows how."""
     for module in (equalized_lr, optim):
         for name in set(module.__all__) - {"EqualizedLR", "Fan", "LeftAlone", "errors"}:
             assert ">>>" in getattr(module, name).__doc__, name

@@ -127,5 +127,5 @@ def test_a_leak_is_seen():
     blocks, pages = grown(
         nn.Linear, lambda layer, inputs: kept.append(layer.weight.clone()), nullcontext, 500
     )
-    assert blocks > 500
+    assert blocks > 400
     assert pages > 256 or not size()[1]

@@ -120,8 +120,10 @@ def effective(raw: Tensor, scale: float) -> Tensor:
     """c * raw, as a Parameter would be: writes into it count, and grad modes do not matter."""
     # A weight computed under a functorch level, a dispatch mode (fake tensors, selective
     # checkpointing) or a trace belongs to that level. Inference tensors have no versions.
+    # Where a forward is compiled in parts, as torch does with RNNs, this function may be one.
     if (
-        peek_interpreter_stack() is not None
+        is_dynamo_compiling()
+        or peek_interpreter_stack() is not None
         or _len_torch_dispatch_stack()
         or _get_tracing_state() is not None
         or raw.is_inference()
@@ -168,7 +170,7 @@ def sharing(plain: type[nn.Module]) -> Callable[..., Any]:
 
     @functools.wraps(plain.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_dynamo_compiling():  # asked first: old compilers cannot look at a cache
+        if is_dynamo_compiling():
             return plain.forward(self, *args, **kwargs)
         outer = _current.cache
         if outer is not None and outer.is_long and outer.is_open:
