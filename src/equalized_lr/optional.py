@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from torch import compiler, optim
+from torch import Tensor, compiler, optim
+from torch._C import _autograd
 from torch.fx import _symbolic_trace
 
 from equalized_lr.errors import MissingPackage
@@ -35,3 +36,12 @@ def _symbolic_trace_is_at_work() -> bool:
 is_fx_symbolic_tracing = getattr(
     _symbolic_trace, "is_fx_symbolic_tracing", _symbolic_trace_is_at_work
 )
+
+
+def set_version(tensor: Tensor, version: int) -> None:
+    """Puts a tensor's count of changes back."""
+    setter: Any = _autograd._unsafe_set_version_counter
+    try:
+        setter((tensor,), (version,))
+    except TypeError:  # in torch 2.6 it takes one tensor
+        setter(tensor, version)

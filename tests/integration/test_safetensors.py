@@ -140,3 +140,8 @@ def test_metadata_of_others(tmp_path, text):
     safetensors.torch.save_file(STATE, tmp_path / "a.safetensors", metadata)
     state = files.read(tmp_path / "a.safetensors")
     assert not [form for form in State.of(state).forms() if form[1] in ("plain", "stored")]
+
+
+def test_a_full_disk(tmp_path):
+    """A file that cannot be written whole is not there at all."""
+    test_command_line.test_a_full_disk(tmp_path, ".safetensors")

@@ -131,8 +131,10 @@ def effective(raw: Tensor, scale: float) -> Tensor:
     """c * raw, as a Parameter would be: writes into it count, and grad modes do not matter."""
     # A weight computed under a functorch level, a dispatch mode (fake tensors, selective
     # checkpointing) or a trace belongs to that level.
+    # Where a forward is compiled in parts, as torch does with RNNs, this function may be one.
     if (
-        peek_interpreter_stack() is not None
+        is_dynamo_compiling()
+        or peek_interpreter_stack() is not None
         or _len_torch_dispatch_stack()
         or _get_tracing_state() is not None
     ):
@@ -186,8 +188,10 @@ def sharing(plain: type[nn.Module]) -> Callable[..., Any]:
 
     @functools.wraps(plain.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_dynamo_compiling():
+            return plain.forward(self, *args, **kwargs)
         outer = _current.cache
-        if is_dynamo_compiling() or (outer is not None and outer.is_long and outer.is_open):
+        if outer is not None and outer.is_long and outer.is_open:
             return plain.forward(self, *args, **kwargs)
         own = _current.cache = Cache(is_long=False)
         try:

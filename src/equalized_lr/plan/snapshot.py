@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, UntypedStorage, nn
 
+from equalized_lr.optional import set_version
+
 CONTAINERS = (dict, OrderedDict, list, set, deque)
 # They hold no tensors of their own, or they are looked at one by one.
 _ATOMS = (str, bytes, int, float, type, ModuleType, FunctionType, nn.Module, type(None))
@@ -68,7 +70,7 @@ class _Tensor:
         if tensor.requires_grad != self.requires_grad:
             tensor.requires_grad_(self.requires_grad)
         if self.version is not None and tensor._version != self.version:
-            torch._C._autograd._unsafe_set_version_counter((tensor,), (self.version,))
+            set_version(tensor, self.version)
 
 
 class Snapshot:
