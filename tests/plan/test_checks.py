@@ -372,3 +372,43 @@ def test_what_is_put_on_the_weight_itself_is_refused_by_torch():
         with pytest.raises((KeyError, ValueError)):
             stack(layer)
         assert torch.equal(layer.weight, weight)
+
+
+CONVERTERS = {
+    "script": torch.jit.script,
+    "quantized": lambda net: torch.ao.quantization.quantize_dynamic(net, {nn.Linear}),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*quantize.*:UserWarning")
+@pytest.mark.parametrize("name", [None, "weight"])
+@pytest.mark.parametrize("convert", CONVERTERS.values(), ids=CONVERTERS)
+def test_converted_models_are_told_the_order(convert, name):
+    """A compiled or quantized model is to be equalized before; the text says so."""
+    net = convert(nn.Sequential(nn.Linear(3, 3)))
+    layer = net if name is None else net.get_submodule("0")
+    with pytest.raises(errors.UnsupportedWeight, match="Equalize before you quantize or convert"):
+        equalize_lr(layer, name)
+
+
+def test_exceptions_come_first():
+    """After a whole-model call the way to another scale is said."""
+    net = equalize_lr(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)))
+    with pytest.raises(errors.NothingToEqualize, match="Call remove_equalized_lr on a layer"):
+        equalize_lr(net[1], gain=1.0)
+    equalize_lr(remove_equalized_lr(net[1]), gain=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        (1.0, "name='float' cannot be used.*gain=, optimizer="),
+        (torch.optim.SGD([torch.zeros(1)]), "name='SGD'"),
+        ("0.weight", r"Pass model.get_submodule\('0'\) and 'weight'"),
+        ("0", "Pass the module that holds it"),
+    ],
+)
+def test_names_that_are_none(name, match):
+    """A gain, an optimizer or a path in the place of the name is told where it belongs."""
+    with pytest.raises(errors.EqualizedLRError, match=match):
+        equalize_lr(nn.Sequential(nn.Linear(3, 3)), name)

@@ -25,20 +25,33 @@ class InvalidArgument(EqualizedLRError, ValueError):
 class NothingToEqualize(EqualizedLRError, ValueError):
     """A whole-model call has no weight left to equalize."""
 
-    text = """there is nothing to equalize in this {kind}: {reason}. Name one parameter,
-    equalize_lr(layer, 'weight', fan=...), or register its layer type with `fans.register`."""
+    text = "there is nothing to equalize in this {kind}: {reason}. {cure}."
 
     def __init__(self, kind: str, equalized: int) -> None:
-        done = f"its {equalized} known weight(s) are equalized already"
-        none = "it has no layer whose weights `fans` knows, or `where` selects none"
-        super().__init__(kind, done if equalized else none)
+        reason = "it has no layer whose weights `fans` knows, or `where` selects none"
+        cure = (
+            "Pass fans=observe(model, x), name one parameter, equalize_lr(layer, 'weight', "
+            "fan=...), or register its layer type with `fans.register`"
+        )
+        if equalized:
+            reason = f"its {equalized} known weight(s) are equalized already"
+            cure = (
+                "Call remove_equalized_lr on a layer that is to have another scale, and equalize "
+                "it again: exceptions come before the whole model"
+            )
+        super().__init__(kind, reason, cure)
 
 
 class UnknownParameter(EqualizedLRError, ValueError):
     """The named parameter does not exist."""
 
-    text = """'{name}' is not a parameter of this {kind} itself (it has: {known}).
-    Pass the module that holds it, or leave the name out to equalize the whole model."""
+    text = """'{name}' is not a parameter of this {kind} itself (it has: {known}). {cure}, or leave
+    the name out to equalize the whole model."""
+
+    def __init__(self, name: str, kind: str, known: Sequence[str]) -> None:
+        path, dot, own = name.rpartition(".")
+        cure = f"Pass model.get_submodule('{path}') and '{own}'" if dot else ""
+        super().__init__(name, kind, list(known), cure or "Pass the module that holds it")
 
 
 class UnknownFan(EqualizedLRError, ValueError):

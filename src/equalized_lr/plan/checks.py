@@ -39,6 +39,16 @@ def refuse_wrapper(root: nn.Module) -> None:
             raise DistributedWrapper(type(module).__name__)
 
 
+def refuse_converted(root: nn.Module) -> None:
+    """Raises `UnsupportedWeight` if a converter has left nothing that could be equalized."""
+    for path, module in root.named_modules():
+        where = f"'{path}'" if path else f"this {type(module).__name__}"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedWeight(where, "compiled by torch.jit.script")
+        if type(module).__module__.startswith("torch.ao.nn.quantized"):
+            raise UnsupportedWeight(where, "quantized")
+
+
 def refuse_owned(slot: Slot) -> None:
     """Raises `OwnedWeight` if another mechanism computes this parameter, or swapped the class."""
     owner = _owner(slot)

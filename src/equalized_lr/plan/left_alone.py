@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -34,7 +35,9 @@ def is_norm(module: nn.Module) -> bool:
 
 def _is_torchs(module: nn.Module) -> bool:
     containers = nn.ParameterList | nn.ParameterDict
-    return type(module).__module__.startswith("torch.nn.") and not isinstance(module, containers)
+    compiled = isinstance(module, torch.jit.ScriptModule)  # whose class says nothing
+    known = type(module).__module__.startswith("torch.nn.") and not isinstance(module, containers)
+    return known or compiled
 
 
 def computes_its_own_way(module: nn.Module) -> bool:

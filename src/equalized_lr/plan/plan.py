@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from equalized_lr.errors import (
 )
 from equalized_lr.layer.hook import scales_of
 from equalized_lr.plan.checks import (
+    refuse_converted,
     refuse_detachment,
     refuse_empty,
     refuse_owned,
@@ -75,6 +77,9 @@ def plan_equalizing(
     refuse_non_module(root)
     refuse_wrapper(root)
     if name is not None:
+        if not isinstance(cast(object, name), str):
+            expected = "a parameter's name; gain=, optimizer= and all others go by their names"
+            raise InvalidArgument("name", type(name).__name__, expected)
         if where is not None:
             raise InvalidArgument("where", where, "None where one parameter is named")
         return plan_parameter(root, rule, name, fans)
@@ -82,6 +87,7 @@ def plan_equalizing(
         raise InvalidArgument("fan", rule.fan, "None in a whole-model call: it goes with name=")
     plan = plan_model(root, rule, where, fans)
     if not plan.weights:
+        refuse_converted(root)
         equalized = sum(map(len, map(scales_of, root.modules())))
         raise NothingToEqualize(type(root).__name__, equalized)
     return plan
@@ -105,6 +111,7 @@ def plan_parameter(module: nn.Module, rule: Rule, name: str, fans: Fans | None =
     kind, slots = type(module).__name__, list(slots_of(module, fans))
     slot = next((slot for slot in slots if (slot.path, slot.name) == ("", name)), None)
     if slot is None:
+        refuse_converted(module)
         own = [slot.name for slot in slots if slot.path == ""]
         raise UnknownParameter(name, kind, own)
     if slot.scale is not None:

@@ -44,7 +44,8 @@ class Slot(NamedTuple):
         if self.scale is not None:
             store_all_writes(self.module)
         names = self.name, stored_name(self.name)
-        own = [self.module._parameters.get(name) for name in names]
+        parameters = dict(self.module._parameters.items())  # a ScriptModule's are no dict
+        own = [parameters.get(name) for name in names]
         if self.scale is not None and all(parameter is None for parameter in own):
             return stored(self.module, self.name)
         return next((parameter for parameter in own if parameter is not None), None)
@@ -121,5 +122,6 @@ def _as_fan(name: str, fan: Fan | SupportsFloat) -> Fan:
 def bias_of(slot: Slot) -> str | None:
     """The plain name of the bias that belongs to a weight, if the layer has one."""
     bias = (slot.fan and slot.fan.bias) or slot.name.replace("weight", "bias")
-    has = slot.module._parameters.get(bias) is not None or bias in scales_of(slot.module)
+    parameters = dict(slot.module._parameters.items())
+    has = parameters.get(bias or "") is not None or bias in scales_of(slot.module)
     return bias if has and bias != slot.name else None
