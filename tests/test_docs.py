@@ -76,8 +76,16 @@ def test_the_output_in_the_readme(capsys):
     assert after < 3
 
 
+def slow_if_compiled(name):
+    """The recipes of the compiler take longer than all others."""
+    return pytest.mark.slow if "torch.compile" in RECIPES[name].source else ()
+
+
 @pytest.mark.filterwarnings("ignore")  # of torch, about itself
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(RECIPES[name], id=name, marks=slow_if_compiled(name)) for name in RECIPES],
+)
 def test_recipes(recipe, tmp_path, monkeypatch):
     """Each recipe of works-with.md runs by itself, in a directory of its own."""
     monkeypatch.chdir(tmp_path)
