@@ -51,6 +51,7 @@ def refuse_converted(root: nn.Module) -> None:
 
 def refuse_owned(slot: Slot) -> None:
     """Raises `OwnedWeight` if another mechanism computes this parameter, or swapped the class."""
+    refuse_converted(slot.module)
     owner = _owner(slot)
     if owner:
         raise OwnedWeight(str(slot), owner)
@@ -58,8 +59,6 @@ def refuse_owned(slot: Slot) -> None:
 
 def _owner(slot: Slot) -> str | None:
     module, name = slot.module, slot.name
-    if isinstance(module, torch.jit.ScriptModule):
-        return "torch.jit.script"
     if "parametrizations" in module._modules and is_parametrized(module):
         on = ", ".join(f"'{key}'" for key in module.parametrizations)  # type: ignore[union-attr]
         return f"torch.nn.utils.parametrize (on {on})"
