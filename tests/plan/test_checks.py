@@ -302,14 +302,6 @@ def test_shards_are_not_given_back():
     snapshot.assert_unchanged()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
-def test_scripts_are_refused():
-    """A compiled script has no class to change; naming its weight is an error."""
-    layer = torch.jit.script(nn.Linear(4, 4))
-    with pytest.raises(errors.OwnedWeight, match=r"torch\.jit\.script"):
-        equalize_lr(layer, "weight", fan=4)
-
-
 def test_any_exception_rolls_back():
     """Whatever goes wrong while classes are exchanged, the layers before it are plain again."""
 
