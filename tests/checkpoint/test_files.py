@@ -226,7 +226,7 @@ def test_entries_in_circles_and_of_one_path(tmp_path):
 
 
 def test_marks_are_read_in_each_format(tmp_path):
-    """What a state_dict says of its form is in the file; constants that would be lost are refused."""
+    """What a state_dict says of its form is in its file; constants without a place are refused."""
     state = OrderedDict(STATE)
     state._metadata = OrderedDict({"": {"equalized_lr_form": {"form": "plain", "family": "mat"}}})
     for suffix in FORMATS:
