@@ -9,7 +9,7 @@ from torch import nn
 from equalized_lr import equalize_lr, plain_state_dict
 from equalized_lr.checkpoint import files
 from equalized_lr.checkpoint.state import State
-from tests.checkpoint import test_command_line, test_files
+from tests.checkpoint import test_command_line, test_files, test_lost_files
 from tests.checkpoint.test_command_line import run
 from tests.layer.test_state_dict import both
 from tests.support.assertions import assert_equal, assert_ulps
@@ -144,4 +144,4 @@ def test_metadata_of_others(tmp_path, text):
 
 def test_a_full_disk(tmp_path):
     """A file that cannot be written whole is not there at all."""
-    test_command_line.test_a_full_disk(tmp_path, ".safetensors")
+    test_lost_files.test_a_full_disk(tmp_path, ".safetensors")
