@@ -465,6 +465,7 @@ def test_refusals():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch 2.9, of what other tests hold
 @pytest.mark.parametrize("what", ["model", "step"])
 def test_compiled(what):
     """A compiled model and a compiled step are followed, and compiled once."""

@@ -146,5 +146,5 @@ def _finish(axes: Axes, lines: int, blocks: int) -> None:
         frameon=False,
         labelcolor=GREY,
     )
-    title = axes.get_legend().get_title()  # type: ignore[union-attr]
+    title = axes.get_legend().get_title()  # type: ignore[union-attr,unused-ignore]
     title.set_color(GREY)
