@@ -1,5 +1,6 @@
 """Reproducible randomness, one thread per worker, and the settings of the property tests."""
 
+import gc
 import os
 import random
 
@@ -38,8 +39,15 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in old]
 
 
+def pytest_collection_finish():
+    """What was imported is out of sight for searches of the heap, which take most of the time."""
+    gc.collect()
+    gc.freeze()
+
+
 slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("default", max_examples=40, deadline=None, suppress_health_check=slow)
+settings.register_profile("default", max_examples=20, deadline=None, suppress_health_check=slow)
+settings.register_profile("ci", max_examples=40, deadline=None, suppress_health_check=slow)
 settings.register_profile(
     "thorough", max_examples=2000, deadline=None, derandomize=False, suppress_health_check=slow
 )

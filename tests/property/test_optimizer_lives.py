@@ -7,6 +7,7 @@ weights of both are the same, and so is what the hooks saw.
 
 import copy
 
+import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -220,4 +221,4 @@ class OptimizerLives(RuleBasedStateMachine):
 
 
 OptimizerLives.TestCase.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
-TestOptimizerLives = OptimizerLives.TestCase
+TestOptimizerLives = pytest.mark.slow(OptimizerLives.TestCase)
