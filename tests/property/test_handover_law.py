@@ -113,7 +113,7 @@ def test_any_network_there_and_back(optimizer, network):
     """Any network, constants and hyper-parameters; some amplify rounding a thousand times."""
     expected = one_form(*optimizer, *network)
     changed = changing_form(*optimizer, *network, (10, 30), explicit_first=True)
-    assert distance(changed, expected) < 1e-12
+    assert distance(changed, expected) < 1e-10  # see test_implicit_law
 
 
 @each_setting

@@ -1,7 +1,8 @@
 """Law 7: the explicit and the implicit form follow one trajectory.
 
 - For every optimizer of the table, ŵ = c w holds after each of 50 steps, to 1e-13 of the largest
-  weight in float64 (1e-12 for random networks and settings).
+  weight in float64 (1e-10 for random networks and settings: where gradients nearly vanish, the
+  root of their squares amplifies a rounding, and 1.4e-11 was seen; a wrong power is off by 1e-3).
 - Where every c is a power of two, it holds to the last bit, in float32 too.
 - The same for `ScaledSteps`, for gradient accumulation, for schedules.
 - Negative controls: the neighbouring powers of c are seen, for each number in the table.
@@ -60,7 +61,7 @@ def both(kind, numbers, net, scales, **options):
 def test_the_forms_agree(optimizer, network, accumulate):
     """Any network, constants and hyper-parameters: 50 steps, each on one batch or two."""
     # Random trainings amplify rounding, some a thousand times; `test_each_row` is at 1e-13.
-    assert distance(*both(*optimizer, *network, accumulate=accumulate)) < 1e-12
+    assert distance(*both(*optimizer, *network, accumulate=accumulate)) < 1e-10
 
 
 @each_setting
