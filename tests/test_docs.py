@@ -107,7 +107,13 @@ def test_docstrings(path):
 def test_public_names_have_examples():
     """Everything that can be called from the package shows how, but for the hook and warnings."""
     for module in (equalized_lr, optim):
-        for name in set(module.__all__) - {"EqualizedLR", "Fan", "LeftAlone", "OtherSpread", "errors"}:
+        for name in set(module.__all__) - {
+            "EqualizedLR",
+            "Fan",
+            "LeftAlone",
+            "OtherSpread",
+            "errors",
+        }:
             assert ">>>" in getattr(module, name).__doc__, name
 
 

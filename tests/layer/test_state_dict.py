@@ -77,6 +77,32 @@ def test_a_parameter_of_another_module_is_not_untied_silently(layer):
     assert_equal(layer.weight, other.weight)
 
 
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda weight: setattr(nn.Linear(4, 2), "weight", weight),
+        lambda weight: setattr(nn.Module(), "own", weight),
+        lambda weight: nn.ParameterList([weight]),
+    ],
+    ids=["plain layer", "new name", "list"],
+)
+def test_a_frozen_weight_does_not_become_a_parameter_of_another_module(layer, put):
+    """It would be a copy, which silently goes out of date; the stored Parameter is a tie."""
+    layer.requires_grad_(requires_grad=False)
+    with pytest.raises(errors.NotAParameter, match="would not follow"):
+        put(layer.weight)
+    put(layer.weight_orig)
+
+
+def test_pruning_a_frozen_weight_by_its_plain_name_changes_nothing(layer):
+    """torch's prune registers what it reads as `weight_orig`, which would scale it twice."""
+    layer.requires_grad_(requires_grad=False)
+    before = layer.weight.clone()
+    with pytest.raises(errors.NotAParameter):
+        nn.utils.prune.l1_unstructured(layer, "weight", 2)
+    assert_equal(layer.weight, before)
+
+
 def test_the_weight_of_another_equalized_layer_is_a_tie(layer):
     """`a.weight = b.weight` ties the stored parameters where c is the same, or is refused."""
     other, third = equalize_lr(nn.Linear(8, 2)), equalize_lr(nn.Linear(8, 2), gain=1.0)
