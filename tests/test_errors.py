@@ -40,6 +40,7 @@ EXAMPLES = {
     errors.NotEqualized: ("'bias' of this Linear",),
     errors.WrappedOnTop: ("'3.weight' (Linear)", "another reparametrization of 'weight_orig'"),
     errors.HookLost: ("Linear",),
+    errors.NotAParameter: ("weight", "Linear"),
     errors.NotAssignable: ("weight", "a Tensor"),
     errors.NotConvertible: ("Linear", "torch.jit.script"),
     errors.AmbiguousState: ("0.weight", "0.weight_orig"),

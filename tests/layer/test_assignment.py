@@ -160,3 +160,29 @@ def test_an_assigned_parameter_brings_its_gradient(layer):
     given.grad = torch.ones(2, 8)
     layer.weight = given
     assert_equal(layer.weight_orig.grad, C * torch.ones(2, 8))
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda weight: setattr(nn.Linear(4, 2), "weight", weight),
+        lambda weight: setattr(nn.Module(), "own", weight),
+        lambda weight: nn.ParameterList([weight]),
+    ],
+    ids=["plain layer", "new name", "list"],
+)
+def test_a_frozen_weight_does_not_become_a_parameter_of_another_module(layer, put):
+    """It would be a copy, which silently goes out of date; the stored Parameter is a tie."""
+    layer.requires_grad_(requires_grad=False)
+    with pytest.raises(errors.NotAParameter, match="would not follow"):
+        put(layer.weight)
+    put(layer.weight_orig)
+
+
+def test_pruning_a_frozen_weight_by_its_plain_name_changes_nothing(layer):
+    """torch's prune registers what it reads as `weight_orig`, which would scale it twice."""
+    layer.requires_grad_(requires_grad=False)
+    before = layer.weight.clone()
+    with pytest.raises(errors.NotAParameter):
+        nn.utils.prune.l1_unstructured(layer, "weight", 2)
+    assert_equal(layer.weight, before)

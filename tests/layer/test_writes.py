@@ -385,3 +385,25 @@ def test_the_tests_would_see_a_lost_write():
     layer = nn.utils.parametrize.register_parametrization(nn.Linear(4, 2), "weight", Half())
     write(layer, "init")
     assert not torch.equal(layer.weight, torch.full((2, 4), 3.0))
+
+
+def test_parameters_of_a_model_show_a_write_into_a_weight_that_is_still_held(layer):
+    """An average over parameters() gets what was written, before any forward."""
+    model = nn.Sequential(nn.Sequential(layer))
+    before = layer.weight_orig.detach().clone()
+    held = layer.weight
+    assert_equal(next(model.parameters()), before)
+    with torch.no_grad():
+        held.fill_(3.0)
+    assert_equal(next(model.parameters()), torch.full((2, 4), 6.0))
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_what_is_loaded_comes_after_what_was_written(layer, assign):
+    """A write into a weight that is still held is lost by load_state_dict, as in torch."""
+    plain = nn.Linear(4, 2)
+    held = layer.weight
+    with torch.no_grad():
+        held.fill_(3.0)
+    layer.load_state_dict(plain.state_dict(), assign=assign)
+    assert_equal(layer.weight, plain.weight)

@@ -29,6 +29,14 @@ class NotAssignable(EqualizedLRError, TypeError):
     remove_equalized_lr first."""
 
 
+class NotAParameter(EqualizedLRError, TypeError):
+    """A weight computed by an equalized layer was to become a Parameter of another module."""
+
+    text = """'{name}' of this {kind} cannot be a weight that an equalized layer has computed, since
+    it would not follow that layer's training. To tie the two, equalize both in one call and assign
+    then; for a copy, assign nn.Parameter(other.weight.detach().clone())."""
+
+
 class NotConvertible(EqualizedLRError, RuntimeError):
     """A converter was called that knows layers by their class or their Parameters."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from equalized_lr.errors import (
+    NotAParameter,
     NotAssignable,
     ParallelizeFirst,
     TiedAssignment,
@@ -79,3 +81,12 @@ def refuse_wrapped_parameter(module: nn.Module, name: str, where: str | None = N
     if module._parameters.get(key) is None:
         place = where or f"'{name}' of this {type(module).__name__}"
         raise WrappedOnTop(place, f"another reparametrization of '{key}'")
+
+
+def _refuse_computed(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+    if type(parameter) is Tensor and parameter_behind(parameter):
+        raise NotAParameter(name, type(module).__name__)
+
+
+# torch itself refuses computed weights, but not frozen ones, which have no history.
+register_module_parameter_registration_hook(_refuse_computed)

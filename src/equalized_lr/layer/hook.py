@@ -89,7 +89,7 @@ def store_all_writes(module: nn.Module) -> None:
         StaleWrite: a stored parameter has changed since the weight was read.
         Unscalable: the values divided by c do not fit into the parameter's dtype.
     """
-    for name in scales_of(module):
+    for name in () if is_plain_read() else scales_of(module):
         raw = module._parameters.get(stored_name(name))
         if raw is not None:
             store_writes(raw)

@@ -16,7 +16,7 @@ from equalized_lr.errors import (
     Unscalable,
     UnsupportedWeight,
 )
-from equalized_lr.layer.hook import KEY, scales_of, stored_name
+from equalized_lr.layer.hook import KEY, scales_of, store_all_writes, stored_name
 from equalized_lr.tensors import has_overflowed
 
 METADATA = "equalized_lr"
@@ -33,6 +33,7 @@ class LoadableState(nn.Module):
         local_metadata: dict[str, Any],
         *rest: Any,
     ) -> None:
+        store_all_writes(self)  # what was written before must not come after what is loaded
         errors: list[str] = rest[-1]
         loading = _Loading(self, state_dict, prefix, local_metadata, errors)
         if not loading.is_understood():

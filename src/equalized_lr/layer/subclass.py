@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from torch.nn import functional
 
 from equalized_lr.errors import NotAssignable, NotConvertible, NotRebuilt, WrappedOnTop
@@ -69,6 +70,12 @@ class Equalized(EffectiveState, AssignableWeights):
             result = super().apply(fn)
         store_all_writes(self)
         return result
+
+    def named_modules(self, *args: Any, **kwargs: Any) -> Any:
+        """As in torch; `parameters()` of whatever holds the layer comes by here."""
+        if not is_dynamo_compiling() and find_hook(self) is not None:
+            store_all_writes(self)
+        return super().named_modules(*args, **kwargs)
 
     def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         store_all_writes(self)
