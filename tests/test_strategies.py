@@ -12,7 +12,9 @@ from tests.support.strategies import CONVOLUTIONS, KINDS, samples
 
 def find(strategy, condition):
     """The first example that meets a condition; the smallest one would take much longer."""
-    return find_smallest(strategy, condition, settings=settings(phases=[Phase.generate]))
+    return find_smallest(
+        strategy, condition, settings=settings(phases=[Phase.generate], max_examples=10_000)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
