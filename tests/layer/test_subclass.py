@@ -301,3 +301,25 @@ def test_repr_of_many_and_of_none():
     layer = equalize_lr(nn.Linear(8, 2))
     layer._forward_pre_hooks.clear()
     assert repr(layer) == repr(nn.Linear(8, 2))
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(3, 2), nn.LSTM(3, 2), nn.Conv1d(3, 2, 1)])
+def test_a_forward_that_somebody_kept_works_after_removal(layer):
+    """Tools put an instance's old forward back when they go, also after the class is plain."""
+    equalize_lr(layer)
+    kept = layer.forward
+    remove_equalized_lr(layer)
+    x = torch.ones(3, 3)
+    for ours, theirs in zip(kept(x), layer(x), strict=True):
+        assert_equal(ours, theirs) if isinstance(ours, torch.Tensor) else None
+
+
+def test_a_forward_that_is_replaced_later_is_called():
+    """A patch of the plain class's forward reaches layers that are equalized already."""
+
+    class Patched(nn.Linear):
+        pass
+
+    layer = equalize_lr(Patched(3, 2))
+    Patched.forward = lambda self, x: "patched"
+    assert layer(torch.ones(1, 3)) == "patched"

@@ -175,7 +175,8 @@ def _forward(plain: type[nn.Module], names: tuple[str, ...]) -> Callable[..., An
 
     @functools.wraps(own)
     def forward(self: nn.Module, input: Tensor) -> Any:  # noqa: A002
-        if plain.forward is not own:  # somebody has replaced it since
+        # Somebody has replaced it since, or has kept it over a removal, as accelerate does.
+        if plain.forward is not own or KEY not in self._forward_pre_hooks:
             return general(self, input)
         return compute(self, input, weight(self), bias(self))
 
