@@ -141,11 +141,6 @@ remembered: dict[int, list[Remembered]] = {}
 _lock = threading.RLock()  # an optimizer's step in any thread looks at the weights of all
 
 
-def is_anyremembered() -> bool:
-    """Whether somebody holds a weight of any layer."""
-    return bool(remembered)
-
-
 class _Comparing(threading.local):
     depth = 0
 

@@ -77,7 +77,7 @@ def slots_of(
 
 
 def _slots_of_module(path: str, module: nn.Module, known: Mapping[str, Fan]) -> Iterator[Slot]:
-    scales, table = scales_of(module), _table(module)
+    scales, table = scales_of(module), fans(module)
     plain = {stored_name(name): name for name in scales}
     own = [plain.get(key, key) for key, value in module._parameters.items() if value is not None]
     for name in dict.fromkeys((*own, *scales, *table)):
@@ -85,10 +85,6 @@ def _slots_of_module(path: str, module: nn.Module, known: Mapping[str, Fan]) -> 
         if name in own or name in scales or _is_computed(module, name):
             fan = known.get(slot.qualified_name)
             yield slot._replace(fan=_with_bias(fan, slot.fan)) if fan else slot
-
-
-def _table(module: nn.Module) -> dict[str, Fan]:
-    return fans(module)
 
 
 def _is_computed(module: nn.Module, name: str) -> bool:
