@@ -12,6 +12,7 @@ from hypothesis import given
 from torch import nn
 
 from equalized_lr import EqualizedLR, equalize_lr
+from equalized_lr.errors import StaleWrite
 from equalized_lr.layer.caching import current_cache
 from equalized_lr.layer.hook import KEY, hook_of
 from tests.support.strategies import CONVOLUTIONS, samples
@@ -124,6 +125,42 @@ def test_grad_modes_within_a_forward_do_not_matter(mode):
     assert layer.inner.requires_grad
     assert not layer.inner.is_inference()
     assert layer.weight_orig.grad is not None
+
+
+def test_gradients_within_a_forward_without_them():
+    """A forward under no_grad that takes a gradient of its own has one, and is cheap before it."""
+
+    class Penalized(nn.Linear):
+        def forward(self, x):
+            self.__dict__["first"] = self.weight
+            assert self.weight is self.first
+            with torch.enable_grad():
+                (slope,) = torch.autograd.grad(self.weight.square().sum(), self.weight)
+                self.__dict__["slope"] = slope
+            return super().forward(x)
+
+    layer = equalize_lr(Penalized(3, 2))
+    with torch.no_grad():
+        layer(torch.randn(1, 3))
+    assert not layer.first.requires_grad
+    assert torch.equal(layer.slope, 2 * layer.weight)
+
+
+def test_a_write_into_an_outdated_weight_of_a_forward_is_refused():
+    """What a forward wrote through a tensor that was out of date would be lost."""
+
+    class WritesLate(nn.Linear):
+        def forward(self, x):
+            outdated = self.weight
+            with torch.no_grad():
+                self.weight_orig.mul_(2)
+                y = super().forward(x)
+                outdated.zero_()
+            return y
+
+    layer = equalize_lr(WritesLate(3, 2))
+    with pytest.raises(StaleWrite, match=r"shape \(2, 3\)"):
+        layer(torch.randn(1, 3))
 
 
 def test_a_frozen_weight_of_inference_mode_does_not_leak():

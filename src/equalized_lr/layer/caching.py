@@ -6,10 +6,10 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, is_grad_enabled, is_inference_mode_enabled, nn
+from torch import Tensor, is_grad_enabled, is_inference_mode_enabled, mul, nn
 from torch._C import _get_tracing_state, _len_torch_dispatch_stack, _set_grad_enabled
 from torch._C._functorch import peek_interpreter_stack
 from torch._subclasses import FakeTensor
@@ -64,10 +64,12 @@ class Cache:
         is_open: false once it has been closed, perhaps by another thread.
     """
 
-    __slots__ = ("_kept", "is_long", "is_open")
+    __slots__ = ("_former", "_kept", "_with_grad", "is_long", "is_open")
 
     def __init__(self, *, is_long: bool) -> None:
         self._kept: dict[tuple[int, float], Kept] = {}
+        self._former: list[Kept] = []  # outdated, but a forward may still write into them
+        self._with_grad = is_long or is_grad_enabled()
         self.is_long, self.is_open = is_long, True
 
     def find(self, raw: Tensor, scale: float) -> Tensor | None:
@@ -77,20 +79,26 @@ class Cache:
             return None
         if kept.is_written():
             kept.store(raw)
-        return kept.values if kept.is_current(raw) else None
+        weight = kept.values
+        lacks_grad = is_grad_enabled() and weight.requires_grad != raw.requires_grad
+        return weight if kept.is_current(raw) and not lacks_grad else None
 
     def compute(self, raw: Tensor, scale: float) -> Tensor:
         """c * raw, anew."""
-        weight = _computed(raw, scale)
+        with_grad = self._with_grad or is_inference_mode_enabled()
+        weight = _computed(raw, scale) if with_grad else mul(raw, scale)
         if self.is_long and _changes_unseen(raw):
             writes.remember(raw, scale, weight)
-        else:
-            self._kept[id(raw), scale] = Kept(raw, scale, weight, is_long=self.is_long)
+            return weight
+        key = id(raw), scale
+        if key in self._kept and not self.is_long:
+            self._former.append(self._kept[key])
+        self._kept[key] = Kept(raw, scale, weight, is_long=self.is_long)
         return weight
 
     def store_writes(self) -> None:
         """Takes what was written into the weights into the parameters."""
-        for kept in self._kept.values():
+        for kept in (*self._kept.values(), *self._former):
             if kept.is_written():
                 kept.store(kept.raw)
 
@@ -154,19 +162,23 @@ def effective(raw: Tensor, scale: float) -> Tensor:
     return weight
 
 
+# `raw * scale` would keep the scale as a tensor for backward, and a second backward would fail on
+# what it shares with the first; this form keeps a number.
+_multiply: Callable[[Tensor, float], Tensor] = torch.ops.aten.mul.Scalar
+
+
 def _computed(raw: Tensor, scale: float) -> Tensor:
     if is_inference_mode_enabled():
         with torch.inference_mode(False):
             return _computed(raw, scale)
+    if is_grad_enabled():
+        return _multiply(raw, scale)
     # Set by hand, since the context managers cost more than the product of a small layer.
-    grad = is_grad_enabled()
     _set_grad_enabled(True)
     try:
-        # `raw * scale` would keep the scale as a tensor for backward, and a second backward would
-        # fail on what it shares with the first; this form keeps a number.
-        return cast(Tensor, torch.ops.aten.mul.Scalar(raw, scale))
+        return _multiply(raw, scale)
     finally:
-        _set_grad_enabled(grad)
+        _set_grad_enabled(False)
 
 
 def store_writes(raw: Tensor) -> None:
