@@ -190,8 +190,7 @@ def test_a_cleared_hook_is_an_error():
 @pytest.mark.parametrize("layer", [nn.Linear(8, 4), nn.LSTM(8, 4), nn.Conv2d(8, 4, 3)])
 def test_reset_parameters_acts_on_the_effective_weight(layer):
     """`reset_parameters` gives the weights that it gives to the plain layer."""
-    plain = copy.deepcopy(layer)
-    equalize_lr(layer, lr_mul=0.5)
+    plain, layer = copy.deepcopy(layer), equalize_lr(copy.deepcopy(layer), lr_mul=0.5)
     raws, names = list(layer.parameters()), list(dict(layer.named_parameters()))
     for each in (plain, layer):
         torch.manual_seed(1)

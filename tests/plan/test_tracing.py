@@ -1,5 +1,6 @@
 """Which operand of an operation is a weight, through everything that may lie between."""
 
+import copy
 import warnings
 
 import pytest
@@ -45,7 +46,7 @@ REPARAMETRIZED = {
 def test_reparametrized_layers(put_on, layer, name, fan):
     """torch's own: neither the lengths of weight_norm nor the power iteration count."""
     x = X if isinstance(layer, nn.Linear) else IMAGE
-    assert seen(put_on(layer), x) == {f"parametrizations.weight.{name}": fan}
+    assert seen(put_on(copy.deepcopy(layer)), x) == {f"parametrizations.weight.{name}": fan}
 
 
 SCALED = {

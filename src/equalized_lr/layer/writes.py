@@ -206,9 +206,9 @@ def store_writes(raw: Tensor) -> None:
             raise StaleWrite(tuple(raw.shape))  # nobody can tell which of the writes was the last
         for one in written:
             one.store(raw)
-        held = [one for one in records if one.release()]
-        if held:
-            remembered.setdefault(id(raw), []).extend(held)
+        rest = [one for one in records if one.release()]
+        if rest:
+            remembered.setdefault(id(raw), []).extend(rest)
 
 
 def _before_step(optimizer: object, args: Any, kwargs: Any) -> None:

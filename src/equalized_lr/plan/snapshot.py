@@ -27,15 +27,15 @@ def memory_of(tensor: Tensor) -> int | None:
         return None
 
 
-def contents(value: object, seen: set[int] | None = None) -> Iterator[Tensor | Generator]:
+def contents(value: object, ids: set[int] | None = None) -> Iterator[Tensor | Generator]:
     """The tensors and generators in containers and plain objects, each once."""
-    seen = set() if seen is None else seen
+    ids = set() if ids is None else ids
     stack = [value]
     while stack:
         value = stack.pop()
-        if id(value) in seen or isinstance(value, _ATOMS):
+        if id(value) in ids or isinstance(value, _ATOMS):
             continue
-        seen.add(id(value))
+        ids.add(id(value))
         if isinstance(value, Tensor | Generator):
             yield value
         else:
@@ -81,14 +81,14 @@ class Snapshot:
     """
 
     def __init__(self, module: nn.Module, arguments: object) -> None:
-        seen: set[int] = set()
-        parts: list[Any] = [*contents(arguments, seen)]
+        ids: set[int] = set()
+        parts: list[Any] = [*contents(arguments, ids)]
         self._attributes = []
         for each in module.modules():
             state = vars(each)
             inner = {key: copy for key, v in state.items() if (copy := _shallow(v)) is not None}
             self._attributes.append((state, dict(state), inner))
-            parts += contents(state, seen)
+            parts += contents(state, ids)
         tensors = [part for part in parts if isinstance(part, Tensor)]
         tensors += [each.grad for each in tensors if each.is_leaf and each.grad is not None]
         self._tensors = [_Tensor(tensor) for tensor in tensors]

@@ -129,11 +129,11 @@ class Tracer(TorchDispatchMode):
         source = self._parameters.get(id(tensor))
         if source is not None:
             return source
-        seen = self._sources.get(id(tensor))
-        if seen is None:
+        entry = self._sources.get(id(tensor))
+        if entry is None:
             source = self._by_memory.get(memory_of(tensor), _PLAIN[Level.CONSTANT])
         else:
-            source = seen[1]
+            source = entry[1]
         write = self._writes.get(memory_of(tensor)) if self._writes else None
         return union(source, write[1]) if write else source
 
