@@ -19,8 +19,10 @@ from equalized_lr import (
     fans,
     he_scales,
     is_equalized,
+    observe,
     plain_state_dict,
     remove_equalized_lr,
+    translate_lr,
 )
 from equalized_lr.checkpoint import families, to_plain
 from equalized_lr.optim import LREQAdam, ScaledSteps, clip_grad_norm_, implicit, init_
@@ -32,6 +34,12 @@ class Critic(nn.Sequential):
 
 def explicit(critic: Critic) -> None:
     assert_type(equalize_lr(critic, gain=1.0, mode="fan_in"), Critic)
+    equalize_lr(critic, gain=nn.functional.gelu, fans=observe(critic, torch.ones(1, 2)))
+    equalize_lr(critic, lr_mul=lambda fan: fan**-0.5, optimizer=None)
+    # Typos; an ignored error that is none is an error of mypy.
+    equalize_lr(critic, mode="fan-in")  # type: ignore[arg-type]
+    equalize_lr(critic, init="kept")  # type: ignore[arg-type]
+    assert_type(translate_lr(critic, 1e-3), float)
     assert_type(is_equalized(critic), bool)
     assert_type(fans(nn.Linear(2, 3)), dict[str, Fan])
     assert_type(he_scales(critic), dict[str, float])
