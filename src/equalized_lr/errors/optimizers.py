@@ -64,13 +64,10 @@ class UnknownScale(EqualizedLRError, RuntimeError):
 class OtherForm(EqualizedLRError, ValueError):
     """A state_dict of the explicit form is loaded into an implicit optimizer, or vice versa."""
 
-    text = """the state_dict has c = {saved:.3g} for a group of this {kind} whose c is {own:.3g}: it
-    was saved in the other form. Load it into a model and an optimizer of that form, and change the
-    form of both, by equalize_lr(model, init='keep', optimizer=optimizer) or
+    text = """this {kind} cannot load the other form: c = {saved:.3g} in the state_dict for a group
+    whose c is {own:.3g}. Load it into a model and an optimizer of that form, and change the form of
+    both, by equalize_lr(model, init='keep', optimizer=optimizer) or
     remove_equalized_lr(model, optimizer=optimizer)."""
-
-    def __init__(self, kind: str, saved: float, own: float) -> None:
-        super().__init__(saved, kind, own)
 
 
 class InExplicitRates(EqualizedLRError, RuntimeError):
