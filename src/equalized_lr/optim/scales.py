@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from equalized_lr.arguments import positive
 from equalized_lr.errors import ConflictingTie, InvalidArgument
 from equalized_lr.plan.scales import he_scales
-from equalized_lr.plan.slots import slots_of
+from equalized_lr.plan.slots import named_slots
 
 
 def scales_by_parameter(
@@ -21,20 +21,14 @@ def scales_by_parameter(
     one must be the c in force.
     """
     scales = he_scales(module) if scales is None else scales
-    slots = {slot.qualified_name: slot for slot in slots_of(module, every_path=True)}
+    slots = named_slots(module, "scales", scales)
     plain: dict[Tensor, tuple[str, float]] = {}
-    for name, c in scales.items():
-        slot = slots.get(name)
-        if slot is None:
-            raise InvalidArgument("scales", name, "plain names of the module's parameters")
-        if isinstance(c, bool) or not (math.isfinite(c) and c > 0):
-            raise InvalidArgument(f"scales[{name!r}]", c, "a positive finite number")
-        in_force = slot.scale
-        if in_force is not None:
-            if in_force != c:
-                raise InvalidArgument(f"scales[{name!r}]", c, f"the c in force, {in_force!r}")
-            continue
-        other = plain.setdefault(slot.parameter, (str(slot), c))
-        if other[1] != c:
-            raise ConflictingTie([other, (str(slot), c)])
+    for name, number in scales.items():
+        slot, c = slots[name], positive(f"scales[{name!r}]", number)
+        if slot.scale is None:
+            first = plain.setdefault(slot.parameter, (str(slot), c))
+            if first[1] != c:
+                raise ConflictingTie([first, (str(slot), c)])
+        elif slot.scale != c:
+            raise InvalidArgument(f"scales[{name!r}]", c, f"the c in force, {slot.scale!r}")
     return {parameter: c for parameter, (_, c) in plain.items()}

@@ -10,10 +10,10 @@ from typing import SupportsFloat
 from torch import nn
 
 from equalized_lr.arguments import positive, refuse_non_module
-from equalized_lr.errors import InvalidArgument, NothingToEqualize
+from equalized_lr.errors import NothingToEqualize
 from equalized_lr.plan.plan import Where, plan_model
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
-from equalized_lr.plan.slots import Fans, bias_of, slots_of
+from equalized_lr.plan.slots import Fans, bias_of, named_slots, slots_of
 
 
 def he_scales(
@@ -88,12 +88,10 @@ def translate_lr(
     refuse_non_module(module)
     rate = positive("lr", lr)
     scales = he_scales(module) if scales is None else scales
-    slots = {slot.qualified_name: slot for slot in slots_of(module, every_path=True)}
+    slots = named_slots(module, "scales", scales)
     biases = {(slot.path, bias_of(slot)) for slot in slots.values()}
     logarithms = {}  # by Parameter, so that a tied weight counts once
     for name, scale in scales.items():
-        if name not in slots:
-            raise InvalidArgument("scales", name, "plain names of the module's parameters")
         slot = slots[name]
         if (slot.path, slot.name) not in biases:
             logarithms[slot.parameter] = math.log2(positive(f"scales[{name!r}]", scale))
