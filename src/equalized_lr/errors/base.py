@@ -40,7 +40,7 @@ class EqualizedLRError(Exception):
         return list(dict.fromkeys(name for _, name, _, _ in Formatter().parse(cls.text) if name))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore, (type(self), str(self)), self.__dict__
+        return type(self).__new__, (type(self), str(self)), self.__dict__
 
 
 class _Sentences(Formatter):
@@ -50,9 +50,3 @@ class _Sentences(Formatter):
         if isinstance(value, list):
             return ", ".join(map(str, value)) or "none"
         return str(super().format_field(value, format_spec))
-
-
-def _restore(kind: type[EqualizedLRError], message: str) -> EqualizedLRError:
-    error = kind.__new__(kind)
-    Exception.__init__(error, message)
-    return error

@@ -42,13 +42,7 @@ Optimizers = Optimizer | Sequence[Optimizer] | None
 
 @dataclass(frozen=True)
 class Handover:
-    """A rescaling that was planned, and can no longer fail.
-
-    Attributes:
-        optimizer: the optimizer.
-        scales: c of the parameters that are rescaled and that it holds.
-        direction: 1 where they are multiplied by c, -1 where they are divided.
-    """
+    """A rescaling by c (direction 1) or 1 / c (-1) that was planned, and can no longer fail."""
 
     optimizer: Optimizer
     scales: dict[Tensor, float]

@@ -29,13 +29,6 @@ class StoredSteps:
     the stored weights and back, are kept the last before the step and the first after it. An
     optimizer that calls its base's step, or that of one which it wraps, runs hooks in the middle
     of its own step: there ours stand at both ends.
-
-    Attributes:
-        optimizer: the optimizer.
-
-    Raises:
-        KeepsValues: the optimizer has kept something that depends on effective weights.
-        Unscalable: a stored weight does not fit into its dtype.
     """
 
     def __init__(self, optimizer: Optimizer, scales: Mapping[Tensor, float]) -> None:

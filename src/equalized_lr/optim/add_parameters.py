@@ -15,7 +15,7 @@ from equalized_lr.handover.powers import powers_of
 from equalized_lr.handover.scaled_steps import stored_steps_of
 from equalized_lr.handover.stepping import unwrapped
 from equalized_lr.optim.param_groups import named_groups, refuse_inexact
-from equalized_lr.optim.scales import scales_by_parameter
+from equalized_lr.plan.scales import scales_by_parameter
 
 
 def add_parameters(

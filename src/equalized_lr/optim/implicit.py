@@ -13,8 +13,8 @@ from equalized_lr.handover.handover import runs_stored, translate
 from equalized_lr.handover.powers import powers_of
 from equalized_lr.handover.scaled_steps import StoredSteps
 from equalized_lr.optim.param_groups import named_groups
-from equalized_lr.optim.scales import scales_by_parameter
 from equalized_lr.optim.spread import warn_of_other_spreads
+from equalized_lr.plan.scales import scales_by_parameter
 
 Kind = TypeVar("Kind", bound=Optimizer)
 

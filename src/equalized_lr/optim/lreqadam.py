@@ -66,15 +66,8 @@ class LREQAdam(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            SCALE: 1.0,
-        }
-        super().__init__(params, defaults)
+        numbers = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**numbers, "maximize": maximize, SCALE: 1.0})
         self.register_load_state_dict_pre_hook(refuse_other_form)
         if any(scale_of(group) != 1 for group in self.param_groups):
             guard(self)

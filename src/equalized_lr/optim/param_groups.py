@@ -13,8 +13,8 @@ from equalized_lr.errors import InvalidArgument, NoConstantTranslation
 from equalized_lr.handover.groups import SCALE, Group, is_rescaled, split, translated
 from equalized_lr.handover.guard import guard_copies
 from equalized_lr.handover.powers import has_no_powers, powers_of
-from equalized_lr.optim.scales import scales_by_parameter
 from equalized_lr.optim.spread import warn_of_other_spreads
+from equalized_lr.plan.scales import scales_by_parameter
 
 
 def param_groups(

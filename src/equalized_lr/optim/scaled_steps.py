@@ -11,7 +11,7 @@ from equalized_lr.errors import InvalidArgument
 from equalized_lr.handover.groups import is_rescaled, scale_of
 from equalized_lr.handover.guard import guard
 from equalized_lr.handover.scaled_steps import StoredSteps, stored_steps_of
-from equalized_lr.optim.scales import scales_by_parameter
+from equalized_lr.plan.scales import scales_by_parameter
 
 
 class ScaledSteps(StoredSteps):

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Mapping
 from typing import SupportsFloat
 
-from torch import nn
+from torch import Tensor, nn
 
 from equalized_lr.arguments import positive, refuse_non_module
-from equalized_lr.errors import NothingToEqualize
+from equalized_lr.errors import ConflictingTie, InvalidArgument, NothingToEqualize
 from equalized_lr.plan.plan import Where, plan_model
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
 from equalized_lr.plan.slots import Fans, bias_of, named_slots, slots_of
@@ -98,3 +98,25 @@ def translate_lr(
     if not logarithms:
         raise NothingToEqualize(type(module).__name__, 0)
     return rate / math.exp2(statistics.fmean(logarithms.values()))
+
+
+def scales_by_parameter(
+    module: nn.Module, scales: Mapping[str, float] | None
+) -> dict[Tensor, float]:
+    """c of each plain Parameter that `scales` names, or `he_scales` if it is None.
+
+    Equalized weights are stored ones already and are not in the result; a scale that is given for
+    one must be the c in force.
+    """
+    scales = he_scales(module) if scales is None else scales
+    slots = named_slots(module, "scales", scales)
+    plain: dict[Tensor, tuple[str, float]] = {}
+    for name, number in scales.items():
+        slot, c = slots[name], positive(f"scales[{name!r}]", number)
+        if slot.scale is None:
+            first = plain.setdefault(slot.parameter, (str(slot), c))
+            if first[1] != c:
+                raise ConflictingTie([first, (str(slot), c)])
+        elif slot.scale != c:
+            raise InvalidArgument(f"scales[{name!r}]", c, f"the c in force, {slot.scale!r}")
+    return {parameter: c for parameter, (_, c) in plain.items()}
