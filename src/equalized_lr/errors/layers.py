@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from equalized_lr.errors.base import EqualizedLRError
 
-# Equalized layers
-
 
 class WrappedOnTop(EqualizedLRError, RuntimeError):
     """Something else was put on top of the equalized weight."""
@@ -84,9 +82,6 @@ class DistributedWrapper(EqualizedLRError, RuntimeError):
     the wrapper would not see it. Call equalize_lr on the model first, then wrap it."""
 
 
-# State_dicts
-
-
 class AmbiguousState(EqualizedLRError, RuntimeError):
     """A state_dict has one weight twice, effective and stored."""
 
@@ -107,9 +102,6 @@ class UnknownVersion(EqualizedLRError, RuntimeError):
 
     text = """the state_dict of {where} has format {version!r}, and this library knows formats up to
     {known}. Load the plain_state_dict of that model, or install a newer version."""
-
-
-# What LearningSpeed watches
 
 
 class NothingToFollow(EqualizedLRError, ValueError):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from equalized_lr.errors.base import EqualizedLRError
-
-# Arguments
 
 
 class NotAModule(EqualizedLRError, TypeError):
@@ -48,10 +44,10 @@ class UnknownParameter(EqualizedLRError, ValueError):
     text = """'{name}' is not a parameter of this {kind} itself (it has: {known}). {cure}, or leave
     the name out to equalize the whole model."""
 
-    def __init__(self, name: str, kind: str, known: Sequence[str]) -> None:
+    def __init__(self, name: str, kind: str, known: list[str]) -> None:
         path, dot, own = name.rpartition(".")
         cure = f"Pass model.get_submodule('{path}') and '{own}'" if dot else ""
-        super().__init__(name, kind, list(known), cure or "Pass the module that holds it")
+        super().__init__(name, kind, known, cure or "Pass the module that holds it")
 
 
 class UnknownFan(EqualizedLRError, ValueError):
@@ -80,9 +76,6 @@ class WrongGenerator(EqualizedLRError, RuntimeError):
 
     text = """{where} is on {device}, but the generator is on {generator}.
     Give torch.Generator('{device}'), or move the model after equalizing."""
-
-
-# Weights
 
 
 class LazyWeight(EqualizedLRError, ValueError):
@@ -167,16 +160,13 @@ class Renormalized(EqualizedLRError, ValueError):
     Set max_norm=None and shorten them yourself, or leave the layer out with where=."""
 
 
-# Ties
-
-
 class ConflictingTie(EqualizedLRError, ValueError):
     """Layers that share one Parameter need different scales for it."""
 
     text = """one shared parameter cannot have two scales: {needs}.
     Untie the layers, or leave one out with where= (it then follows the other)."""
 
-    def __init__(self, scales: Sequence[tuple[str, float]]) -> None:
+    def __init__(self, scales: list[tuple[str, float]]) -> None:
         super().__init__([f"{where} needs c = {scale:.6g}" for where, scale in scales])
 
 

@@ -46,6 +46,18 @@ def split(group: Group, scales: Mapping[Tensor, float]) -> Iterator[tuple[float,
         yield c, {**group, **{key: [group[key][i] for i in indices] for key in lists}}
 
 
+def translated_pieces(
+    powers: Powers, group: Group, scales: Mapping[Tensor, float], direction: int
+) -> list[Group]:
+    """One group for each distinct c, with that c and the numbers that it makes."""
+    return [
+        piece
+        | translated(powers, piece, c, direction)
+        | {SCALE: times_power(scale_of(piece), c, 1, direction)}
+        for c, piece in split(group, scales)
+    ]
+
+
 def translated(powers: Powers, group: Group, c: float, direction: int) -> Group:
     """The numbers of a group whose parameters are multiplied by c (1) or divided by it (-1)."""
     return {

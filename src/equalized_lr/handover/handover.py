@@ -14,21 +14,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equalized_lr.errors import (
-    InExplicitRates,
-    NotTrained,
-    SchedulerAttached,
-    UnknownState,
-)
+from equalized_lr.errors import InExplicitRates, NotTrained, SchedulerAttached, UnknownState
 from equalized_lr.handover.groups import (
     EXPLICIT,
-    SCALE,
     Group,
     is_rescaled,
     parameters_of,
-    scale_of,
-    split,
-    translated,
+    translated_pieces,
 )
 from equalized_lr.handover.guard import guard
 from equalized_lr.handover.kept import refuse_kept_values
@@ -71,12 +63,9 @@ def translate(
                 value.mul_(c**power) if power > 0 else value.div_(c**-power)
     groups: list[Group] = []
     for group in optimizer.param_groups:
-        pieces = []
-        for c, piece in split(group, scales):
-            scale = times_power(scale_of(piece), c, 1, direction)
-            pieces.append(piece | translated(powers, piece, c, direction) | {SCALE: scale})
-        group.update(pieces[0])  # the first one stays the object that it is
-        groups += [group, *pieces[1:]]
+        first, *others = translated_pieces(powers, group, scales, direction)
+        group.update(first)  # it stays the object that it is
+        groups += [group, *others]
     optimizer.param_groups[:] = groups
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equalized_lr.equalize import draw
 from equalized_lr.errors import NothingToEqualize
-from equalized_lr.optim.spread import mark_spread
+from equalized_lr.optim.spread import drawn_scales
 from equalized_lr.plan.checks import refuse_draw, refuse_unscalable
 from equalized_lr.plan.plan import Plan, Where, plan_equalizing, plan_model
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
@@ -78,7 +78,7 @@ def init_(
     draw(plan, generator)
     for share in plan.weights:
         share.parameter.mul_(share.scale)
-        mark_spread(share.parameter, share.scale)
+        drawn_scales[share.parameter] = share.scale
     return module
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument, NoConstantTranslation
-from equalized_lr.handover.groups import SCALE, Group, is_rescaled, split, translated
+from equalized_lr.handover.groups import Group, is_rescaled, translated_pieces
 from equalized_lr.handover.guard import guard_copies
 from equalized_lr.handover.powers import has_no_powers, powers_of
 from equalized_lr.optim.spread import warn_of_other_spreads
@@ -58,19 +58,16 @@ def param_groups(
     powers = powers_of(optimizer_class).at_start()
     construct: Any = optimizer_class  # it checks the numbers in its own way
     defaults: Group = construct([nn.Parameter(torch.zeros(1, 1))], **hyperparameters).defaults
-    keys = {*powers.of_group(defaults), *hyperparameters} & defaults.keys()
+    keys = {*powers.of_group(defaults), "decoupled_weight_decay", *hyperparameters}
+    settings = {key: value for key, value in defaults.items() if key in keys}
+    groups = [settings | group for group in named_groups(module, params)]
     by_parameter = scales_by_parameter(module, scales)
     guard_copies()
     warn_of_other_spreads(module, by_parameter)
-    pieces = []
-    for settings in named_groups(module, params):
-        group = {key: defaults[key] for key in defaults if key in keys} | settings
+    for group in groups:
         refuse_inexact(optimizer_class, defaults | group, by_parameter)
-        for c, piece in split(group, by_parameter):
-            numbers = translated(powers, defaults | piece, c, 1)
-            own = {key: value for key, value in numbers.items() if key in piece}
-            pieces.append(piece | own | {SCALE: c})
-    return pieces
+    translations = (translated_pieces(powers, group, by_parameter, 1) for group in groups)
+    return [piece for pieces in translations for piece in pieces]
 
 
 def refuse_inexact(
@@ -93,14 +90,11 @@ def named_groups(
     if not items:
         raise InvalidArgument("params", items, "at least one parameter")
     groups = items if isinstance(items[0], dict) else [{"params": items}]
-    return [{**group, **_with_names(group["params"], names, trained)} for group in groups]
-
-
-def _with_names(params: Any, names: Mapping[Tensor, str], trained: Container[Tensor]) -> Group:
-    items = [params] if isinstance(params, Tensor) else list(params)
-    pairs = [item if isinstance(item, tuple) else (None, item) for item in items]
-    pairs = [(name, parameter) for name, parameter in pairs if parameter not in trained]
-    return {
-        "params": [parameter for _, parameter in pairs],
-        "param_names": [names.get(p, name or "not in the module") for name, p in pairs],
-    }
+    named = []
+    for group in groups:
+        items = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        pairs = [item if isinstance(item, tuple) else ("not in the module", item) for item in items]
+        pairs = [(names.get(p, name), p) for name, p in pairs if p not in trained]
+        lists = {"params": [p for _, p in pairs], "param_names": [name for name, _ in pairs]}
+        named.append({**group, **lists})
+    return named
