@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from string import Formatter
 from typing import Any, ClassVar
 
@@ -10,9 +11,10 @@ class EqualizedLRError(Exception):
     """The base of all errors of this library.
 
     Each subclass has a `text` with named fields: what was given, where, why it cannot be used, and
-    what to do. An error is built from its facts, in the order in which the fields first appear.
-    `{scale:.3g}` and `{value!r}` work as in `str.format`, `{kind:a}` puts "a" or "an" before a
-    name, and a list is shown with commas. Line breaks of the text count as spaces.
+    what to do. It is the docstring of the class, too. An error is built from its facts, in the
+    order in which the fields first appear. `{scale:.3g}` and `{value!r}` work as in `str.format`,
+    `{kind:a}` puts "a" or "an" before a name, and a list is shown with commas. Line breaks of the
+    text count as spaces.
 
     Example:
         >>> class LostKey(EqualizedLRError, KeyError):
@@ -25,6 +27,9 @@ class EqualizedLRError(Exception):
     """
 
     text: ClassVar[str] = "{message}"
+
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = cls.__doc__ or inspect.cleandoc(cls.text)
 
     def __init__(self, *facts: object) -> None:
         fields = self.fields()

@@ -6,8 +6,6 @@ from equalized_lr.errors.base import EqualizedLRError
 
 
 class AlreadyScaled(EqualizedLRError, RuntimeError):
-    """The module multiplies a parameter by a constant itself."""
-
     text = """{where} is equalized by hand: the module multiplies it by {constant:.6g} before it is
     used{more}. equalize_lr would scale it once more. Remove that constant from the module's
     forward, or leave its equalization as it is and observe the other modules one by one."""
