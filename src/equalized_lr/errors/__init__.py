@@ -4,7 +4,6 @@ from equalized_lr.errors.base import *
 from equalized_lr.errors.checkpoints import *
 from equalized_lr.errors.layers import *
 from equalized_lr.errors.models import *
-from equalized_lr.errors.observing import *
 from equalized_lr.errors.optimizers import *
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Arguments, weights and ties that cannot be used as they are."""
+"""Arguments, weights and ties that cannot be used as they are, or whose fan is not clear."""
 
 from __future__ import annotations
 
@@ -152,3 +152,27 @@ class TiedAssignment(EqualizedLRError, RuntimeError):
     text = """{where} is tied to {holder:a}: the assigned values would go into both, where torch
     would untie them. To change both, write value / c into weight_orig under torch.no_grad();
     to untie, assign the stored parameter, layer.weight_orig = nn.Parameter(value / c)."""
+
+
+class AlreadyScaled(EqualizedLRError, RuntimeError):
+    text = """{where} is equalized by hand: the module multiplies it by {constant:.6g} before it is
+    used{more}. equalize_lr would scale it once more. Remove that constant from the module's
+    forward, or leave its equalization as it is and observe the other modules one by one."""
+
+    def __init__(self, where: str, constant: float, others: int = 0) -> None:
+        more = f", and so it does with {others} others" if others else ""
+        super().__init__(where, constant, more)
+
+
+class UnclearFan(UserWarning):
+    """A parameter is used in a way that does not show one fan, so it is left out."""
+
+    def __init__(self, where: str, uses: str) -> None:
+        super().__init__(
+            f"{where} has no fan of its own: {uses}. It is left out of the result. "
+            'Add it by hand: observe(...) | {"name": Fan(fan_in, fan_out)}.'
+        )
+
+
+class LeftAlone(UserWarning):
+    """A whole-model call leaves weights alone, or scales some that may be scaled by hand."""
