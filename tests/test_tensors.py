@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from equalized_lr import errors
 from equalized_lr.tensors import (
     fingerprint,
     has_overflowed,
     largest,
     module_holding,
     other_holders,
+    refuse_overflow,
     same_values,
     unscalable_kind,
 )
@@ -89,3 +91,12 @@ def test_a_module_that_holds():
 def test_kinds_that_cannot_be_scaled(tensor, kind):
     """Floating-point and complex tensors can be multiplied by c."""
     assert unscalable_kind(tensor) == kind
+
+
+def test_quotients_that_do_not_fit():
+    """In half precision, whose largest number is 65504; on the meta device there are none."""
+    half = torch.full((2, 2), 100.0, dtype=torch.float16)
+    refuse_overflow("'weight'", largest(half), 0.01, half.dtype)
+    refuse_overflow("'weight'", largest(half.to("meta")), 1e-30, half.dtype)
+    with pytest.raises(errors.Unscalable, match=r"'weight' divided by c = 0.001 .* torch.float16"):
+        refuse_overflow("'weight'", largest(half), 1e-3, half.dtype)

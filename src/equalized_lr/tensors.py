@@ -13,6 +13,8 @@ from torch._subclasses import FakeTensor
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from equalized_lr.errors import Unscalable
+
 T = TypeVar("T")
 SCALABLE = frozenset(
     {
@@ -180,3 +182,9 @@ def largest(tensor: Tensor) -> float:
         return 0.0
     finite = tensor.detach().abs().nan_to_num(nan=0.0, posinf=0.0)
     return float(finite.max())
+
+
+def refuse_overflow(where: str, value: float, divisor: float, dtype: torch.dtype) -> None:
+    """Raises `Unscalable` if the quotient of the largest value is infinite in this dtype."""
+    if value / divisor > torch.finfo(dtype).max:
+        raise Unscalable(where, divisor, str(dtype))

@@ -112,6 +112,27 @@ def test_hooks_of_an_optimizer_in_a_wrapper():
     assert_equal(p.detach(), before - C**2)
 
 
+def test_an_optimizer_in_a_wrapper_that_steps_by_itself():
+    """Its closures see effective weights, an exception leaves them, and copies are refused."""
+    p = weight()
+    inner, views = optim.SGD([p], lr=1.0), []
+    StoredSteps(Unhooked(inner), {p: C})
+    before, p.grad = p.detach().clone(), torch.ones_like(p)
+
+    def fail():
+        views.append(p.detach().clone())
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        inner.step(fail)
+    assert_equal(views[0], before)
+    assert_equal(p.detach(), before)
+    inner.step()
+    assert_equal(p.detach(), before - C**2)
+    with pytest.raises(errors.NotCopyable):
+        copy.deepcopy(inner)
+
+
 def test_global_hooks():
     """Those that torch runs for every optimizer see effective weights."""
     p, views = weight(), []

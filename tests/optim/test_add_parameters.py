@@ -142,6 +142,19 @@ def test_a_parameter_that_was_replaced_under_scaled_steps():
     assert torch.equal(net[0].weight, torch.full((2, 8), 1 - 0.5**2))
 
 
+def test_a_bias_that_was_replaced_under_scaled_steps():
+    """It has no c to be said, and is taken by the same call."""
+    net = nn.Sequential(nn.Linear(8, 2))
+    optimizer = optim.SGD(net.parameters(), lr=1.0)
+    steps = ScaledSteps(optimizer, net)
+    net[0].bias = optimizer.param_groups[0]["params"][1] = nn.Parameter(torch.ones(2))
+    net(torch.ones(1, 8)).sum().backward()
+    add_parameters(optimizer, net)
+    assert steps.scales == {net[0].weight: 0.5}
+    optimizer.step()
+    assert torch.equal(net[0].bias, torch.zeros(2))
+
+
 def test_refusals():
     """Optimizers that are not translated, nothing new, and names that do not fit."""
     net = network()

@@ -1,6 +1,7 @@
 """`implicit`, `param_groups` and `init_`: what they make, what they refuse, and for whom."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -72,6 +73,19 @@ def test_mixed_models():
     assert he_scales(net)["0.weight"] == 0.1
     with pytest.raises(errors.InvalidArgument, match="the c in force"):
         implicit(optim.SGD, net, scales={"0.weight": 0.3})
+
+
+def test_scales_that_do_not_fit():
+    """Unknown names, impossible numbers, and a tie with two constants are refused."""
+    net = mlp()
+    for scales in ({"0.wieght": 1.0}, {"0.weight": 0.0}, {"0.weight": math.nan}, {"0.bias": True}):
+        with pytest.raises(errors.InvalidArgument, match="scales"):
+            implicit(optim.SGD, net, scales=scales, lr=1.0)
+    tied = nn.ModuleDict({"embed": nn.Embedding(5, 4), "head": nn.Linear(4, 5, bias=False)})
+    tied["head"].weight = tied["embed"].weight
+    with pytest.raises(errors.ConflictingTie):
+        implicit(optim.SGD, tied, scales={"embed.weight": 1.0, "head.weight": 0.5}, lr=1.0)
+    assert len(implicit(optim.SGD, tied, lr=1.0).param_groups) == 1
 
 
 def test_groups_of_the_user():

@@ -45,3 +45,30 @@ def test_momentum():
     """There is none in its rule."""
     with pytest.raises(errors.InvalidArgument, match="no momentum"):
         LREQAdam([nn.Parameter(torch.ones(2))], betas=(0.9, 0.99))
+
+
+@pytest.mark.parametrize(
+    "number",
+    [{"lr": -1.0}, {"eps": -1.0}, {"weight_decay": -1.0}, {"betas": (0.0, 1.0)}],
+    ids=["lr", "eps", "weight_decay", "betas"],
+)
+def test_numbers_out_of_range(number):
+    """Each is refused by its name, and so is a c that is not positive."""
+    p = nn.Parameter(torch.ones(2))
+    with pytest.raises(errors.InvalidArgument, match=next(iter(number))):
+        LREQAdam([p], **number)
+    with pytest.raises(errors.InvalidArgument, match="equalized_scale"):
+        LREQAdam([{"params": [p], "equalized_scale": 0.0}])
+
+
+def test_a_closure():
+    """It computes the loss that is returned, and the gradients of the step."""
+    p = nn.Parameter(torch.ones(2))
+
+    def closure():
+        loss = p.sum()
+        loss.backward()
+        return loss
+
+    assert LREQAdam([p], lr=1.0).step(closure) == 2.0
+    torch.testing.assert_close(p.detach(), torch.zeros(2))

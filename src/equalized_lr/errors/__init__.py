@@ -1,97 +1,13 @@
 """The errors: each says what was given, where, why it cannot be used, and what to do."""
 
-from equalized_lr.errors.base import EqualizedLRError
-from equalized_lr.errors.checkpoints import (
-    MissingPackage,
-    NoConstants,
-    NoSuchEntry,
-    NotAStateDict,
-    OutsidePrefix,
-    Undecided,
-    UnfitTensor,
-    UnknownFact,
-    UnknownFamily,
-    UnknownKeys,
-    UnreadableFile,
-    UnsafeFile,
-    UnscalableValues,
-    UnwritableFile,
-    WrongForm,
-)
-from equalized_lr.errors.layers import (
-    AmbiguousState,
-    DistributedWrapper,
-    ForeignState,
-    HookLost,
-    LostData,
-    NotAParameter,
-    NotAssignable,
-    NotConvertible,
-    NothingMeasured,
-    NothingToFollow,
-    NotRebuilt,
-    OtherScale,
-    StaleWrite,
-    UnknownVersion,
-    WrappedOnTop,
-)
-from equalized_lr.errors.models import (
-    AlreadyEqualized,
-    ConflictingTie,
-    EmptyWeight,
-    FixedClass,
-    InvalidArgument,
-    LazyWeight,
-    NameTaken,
-    NotAModule,
-    NotEqualized,
-    NothingToEqualize,
-    OffloadedWeight,
-    OwnedWeight,
-    ParallelizeFirst,
-    Renormalized,
-    ShardedWeight,
-    SharedMemory,
-    TiedAssignment,
-    TiedElsewhere,
-    TiedToEqualized,
-    UnknownFan,
-    UnknownParameter,
-    Unscalable,
-    UnsupportedWeight,
-    WrongGenerator,
-)
-from equalized_lr.errors.observing import (
-    AlreadyScaled,
-    LeftAlone,
-    UnclearFan,
-)
-from equalized_lr.errors.optimizers import (
-    InExplicitRates,
-    KeepsValues,
-    NoConstantTranslation,
-    NotCopyable,
-    NotTrained,
-    OtherForm,
-    SchedulerAttached,
-    UnknownOptimizer,
-    UnknownScale,
-    UnknownState,
-)
+from equalized_lr.errors.base import *
+from equalized_lr.errors.checkpoints import *
+from equalized_lr.errors.layers import *
+from equalized_lr.errors.models import *
+from equalized_lr.errors.optimizers import *
 
 __all__ = [
-    "AlreadyEqualized", "AlreadyScaled", "AmbiguousState", "ConflictingTie",
-    "DistributedWrapper", "EmptyWeight", "EqualizedLRError", "FixedClass", "ForeignState",
-    "HookLost", "InExplicitRates", "InvalidArgument", "KeepsValues", "LazyWeight", "LeftAlone",
-    "LostData", "MissingPackage", "NameTaken", "NoConstantTranslation", "NoConstants",
-    "NoSuchEntry", "NotAModule", "NotAParameter", "NotAStateDict", "NotAssignable",
-    "NotConvertible", "NotCopyable", "NotEqualized", "NotRebuilt", "NotTrained",
-    "NothingMeasured", "NothingToEqualize", "NothingToFollow", "OffloadedWeight", "OtherForm",
-    "OtherScale", "OutsidePrefix", "OwnedWeight", "ParallelizeFirst", "Renormalized",
-    "SchedulerAttached", "ShardedWeight", "SharedMemory", "StaleWrite", "TiedAssignment",
-    "TiedElsewhere", "TiedToEqualized", "UnclearFan", "Undecided", "UnfitTensor", "UnknownFact",
-    "UnknownFamily", "UnknownFan", "UnknownKeys", "UnknownOptimizer", "UnknownParameter",
-    "UnknownScale", "UnknownState", "UnknownVersion", "UnreadableFile", "UnsafeFile",
-    "Unscalable", "UnscalableValues", "UnsupportedWeight", "UnwritableFile", "WrappedOnTop",
-    "WrongForm", "WrongGenerator",
-]  # fmt: skip
+    name
+    for name, value in globals().items()
+    if isinstance(value, type) and value.__module__.startswith(f"{__name__}.")
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from string import Formatter
 from typing import Any, ClassVar
 
@@ -10,9 +11,10 @@ class EqualizedLRError(Exception):
     """The base of all errors of this library.
 
     Each subclass has a `text` with named fields: what was given, where, why it cannot be used, and
-    what to do. An error is built from its facts, in the order in which the fields first appear.
-    `{scale:.3g}` and `{value!r}` work as in `str.format`, `{kind:a}` puts "a" or "an" before a
-    name, and a list is shown with commas. Line breaks of the text count as spaces.
+    what to do. It is the docstring of the class, too. An error is built from its facts, in the
+    order in which the fields first appear. `{scale:.3g}` and `{value!r}` work as in `str.format`,
+    `{kind:a}` puts "a" or "an" before a name, and a list is shown with commas. Line breaks of the
+    text count as spaces.
 
     Example:
         >>> class LostKey(EqualizedLRError, KeyError):
@@ -25,6 +27,9 @@ class EqualizedLRError(Exception):
     """
 
     text: ClassVar[str] = "{message}"
+
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = cls.__doc__ or inspect.cleandoc(cls.text)
 
     def __init__(self, *facts: object) -> None:
         fields = self.fields()
@@ -40,7 +45,7 @@ class EqualizedLRError(Exception):
         return list(dict.fromkeys(name for _, name, _, _ in Formatter().parse(cls.text) if name))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore, (type(self), str(self)), self.__dict__
+        return type(self).__new__, (type(self), str(self)), self.__dict__
 
 
 class _Sentences(Formatter):
@@ -50,9 +55,3 @@ class _Sentences(Formatter):
         if isinstance(value, list):
             return ", ".join(map(str, value)) or "none"
         return str(super().format_field(value, format_spec))
-
-
-def _restore(kind: type[EqualizedLRError], message: str) -> EqualizedLRError:
-    error = kind.__new__(kind)
-    Exception.__init__(error, message)
-    return error

@@ -6,38 +6,28 @@ from equalized_lr.errors.base import EqualizedLRError
 
 
 class UnknownOptimizer(EqualizedLRError, TypeError):
-    """No translation is known for the class of an optimizer."""
-
     text = """no translation is known for {kind}; a subclass does not inherit one, since it may
     change the rule. Use ScaledSteps(optimizer, module, scales), which is exact for every class.
     If {kind} wraps another optimizer, pass that one instead."""
 
 
 class NoConstantTranslation(EqualizedLRError, ValueError):
-    """Parameter groups alone cannot make this optimizer exact."""
-
     text = """parameter groups alone cannot translate {kind}: {reason}.
     Use implicit({kind}, module, ...), which does more than groups can."""
 
 
 class UnknownState(EqualizedLRError, RuntimeError):
-    """The state of an optimizer has an entry whose translation is not known."""
-
     text = """the state of this {kind} has '{key}', whose translation is not known and is not
     guessed. Call this without optimizer=, and let ScaledSteps(optimizer, module, scales) run the
     optimizer with the state that it has."""
 
 
 class NotTrained(EqualizedLRError, ValueError):
-    """An optimizer was given that trains none of the weights."""
-
     text = """none of the weights that change their form is trained by {optimizer}, so there is
     nothing to translate. Give the optimizer that trains them, or leave optimizer= out."""
 
 
 class SchedulerAttached(EqualizedLRError, RuntimeError):
-    """A scheduler would set the rates of groups that are to be translated."""
-
     text = """the groups of this {kind} have an 'initial_lr', so a scheduler has been attached, and
     would go on with its rates for other groups. Call ScaledSteps(optimizer, module, scales=dict())
     first, which leaves the groups as they are; or go back to the beginning, group['lr'] =
@@ -45,8 +35,6 @@ class SchedulerAttached(EqualizedLRError, RuntimeError):
 
 
 class KeepsValues(EqualizedLRError, RuntimeError):
-    """An optimizer has kept values of weights, or of their gradients, in their present form."""
-
     text = """this {kind} has kept values in '{key}' that were computed from the weights as they are
     now, and would mix them with those of another form. Call ScaledSteps before an optimizer steps
     or is wrapped by one that averages weights, load state_dicts afterwards, and make such a
@@ -54,35 +42,24 @@ class KeepsValues(EqualizedLRError, RuntimeError):
 
 
 class UnknownScale(EqualizedLRError, RuntimeError):
-    """Parameters have joined a translated optimizer, and nobody has said their c."""
-
     text = """parameters have joined this {kind} whose c it does not know, so that it would train
     them untranslated. Call equalized_lr.optim.add_parameters(optimizer, module, ...), or give the
     new group 'equalized_scale': 1.0 if its numbers are right as they are."""
 
 
 class OtherForm(EqualizedLRError, ValueError):
-    """A state_dict of the explicit form is loaded into an implicit optimizer, or vice versa."""
-
-    text = """the state_dict has c = {saved:.3g} for a group of this {kind} whose c is {own:.3g}: it
-    was saved in the other form. Load it into a model and an optimizer of that form, and change the
-    form of both, by equalize_lr(model, init='keep', optimizer=optimizer) or
+    text = """this {kind} cannot load the other form: c = {saved:.3g} in the state_dict for a group
+    whose c is {own:.3g}. Load it into a model and an optimizer of that form, and change the form of
+    both, by equalize_lr(model, init='keep', optimizer=optimizer) or
     remove_equalized_lr(model, optimizer=optimizer)."""
-
-    def __init__(self, kind: str, saved: float, own: float) -> None:
-        super().__init__(saved, kind, own)
 
 
 class InExplicitRates(EqualizedLRError, RuntimeError):
-    """Something else than a schedule was tried within `explicit_rates`."""
-
     text = """the groups of this {kind} have the numbers of the explicit form within explicit_rates,
     so it cannot step, be saved, loaded, copied or handed over there. Leave the block first; make
     and step schedulers in it."""
 
 
 class NotCopyable(EqualizedLRError, RuntimeError):
-    """A copy of an optimizer would lose the hooks around its steps."""
-
     text = """a copy or pickle of this {kind} would lose what runs around its steps, and train
     differently. Build a second one in the same way, and load the state_dict into it."""

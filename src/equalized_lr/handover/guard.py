@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import types
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch.optim import Optimizer
@@ -32,31 +32,25 @@ def guard(optimizer: Optimizer) -> None:
         if SCALE not in param_group:
             raise UnknownScale(type(self).__name__)
         add_group(param_group)
-        steps = stored_steps_of(self)
-        if steps is not None:
+        if steps := stored_steps_of(self):
             steps.add({})
 
-    vars(optimizer).update(
-        add_param_group=types.MethodType(add_param_group, optimizer), _guarded=True
-    )
+    bound = types.MethodType(add_param_group, optimizer)
+    vars(optimizer).update(add_param_group=bound, _guarded=True)
     optimizer.register_load_state_dict_pre_hook(refuse_other_form)
 
 
+@functools.cache
 def guard_copies() -> None:
     """Refuses each step of an optimizer, of whoever made it, some of whose groups have no c.
 
     Copies of a guarded optimizer, and those made of `param_groups`, are guarded by this alone.
     """
-    if not _handles:
-        _handles.append(register_optimizer_step_pre_hook(_refuse_groups_without_scale))
-
-
-_handles: list[Any] = []
+    register_optimizer_step_pre_hook(_refuse_groups_without_scale)
 
 
 def _refuse_groups_without_scale(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    without = [SCALE not in group for group in optimizer.param_groups]
-    if any(without) and not all(without):
+    if len({SCALE in group for group in optimizer.param_groups}) > 1:
         raise UnknownScale(type(optimizer).__name__)
 
 
@@ -66,18 +60,12 @@ def refuse_other_form(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[
     Groups that were saved under the old name of c get the new one, where they are known to be
     ours: their c is the one that the group has now.
     """
-    saved = list(_renamed(optimizer.param_groups, state_dict["param_groups"]))
+    saved = [dict(group) for group in state_dict["param_groups"]]
     for group, theirs in zip(optimizer.param_groups, saved, strict=False):  # torch compares lengths
-        if (scale_of(group) == 1) != (scale_of(theirs) == 1):
-            raise OtherForm(type(optimizer).__name__, scale_of(theirs), scale_of(group))
+        own = scale_of(group)
+        if SCALE not in theirs and theirs.get(OLD_SCALE) == own:
+            theirs[SCALE] = theirs.pop(OLD_SCALE)
+        scale = theirs.setdefault(SCALE, 1.0)
+        if (own == 1) != (scale == 1):
+            raise OtherForm(type(optimizer).__name__, scale, own)
     return {**state_dict, "param_groups": saved}
-
-
-def _renamed(groups: list[Group], saved: Iterable[Group]) -> Iterator[Group]:
-    scales = [scale_of(group) for group in groups]
-    for index, theirs in enumerate(saved):
-        ours = index < len(scales) and theirs.get(OLD_SCALE) == scales[index]
-        if ours and SCALE not in theirs:
-            yield {SCALE if key == OLD_SCALE else key: value for key, value in theirs.items()}
-        else:
-            yield {**theirs, SCALE: scale_of(theirs)}

@@ -17,35 +17,33 @@ class Original:
         """Divides the parameter by c and multiplies its gradient by it."""
         self._parameter, self._c = parameter, c
         self._weight = parameter.detach().clone()
-        self._gradient = parameter.grad
         parameter.copy_(self._weight / c)
-        if self._gradient is not None:
-            if _overlaps(self._gradient):  # cannot be written into
-                self._gradient = self._gradient.clone()
-            parameter.grad = self._gradient * c
-        self._stored_gradient = parameter.grad
-        self._version = parameter.grad._version if parameter.grad is not None else 0
+        self._gradient = gradient = parameter.grad
+        if gradient is not None:
+            if _overlaps(gradient):  # cannot be written into
+                self._gradient = gradient.clone()
+            self._stored = parameter.grad = gradient * c
+            self._version = self._stored._version
 
     def restore(self) -> None:
         """Multiplies by c what the step made of the parameter, and divides its gradient."""
         parameter, c = self._parameter, self._c
         same = parameter == self._weight / c
         parameter.copy_(torch.where(same, self._weight, parameter * c))
-        gradient = parameter.grad
+        gradient, original = parameter.grad, self._gradient
         if gradient is None:
             return
-        if gradient is not self._stored_gradient or self._gradient is None:
-            parameter.grad = gradient / c
-        elif gradient.layout is torch.strided:
-            same = gradient == self._gradient * c
-            self._gradient.copy_(torch.where(same, self._gradient, gradient / c))
-            parameter.grad = self._gradient
-        else:
-            same_version = gradient._version == self._version
-            parameter.grad = self._gradient if same_version else gradient / c
+        restored = gradient / c
+        if original is not None and gradient is self._stored:
+            if gradient.layout is torch.strided:
+                same = gradient == original * c
+                restored = original.copy_(torch.where(same, original, restored))
+            elif gradient._version == self._version:
+                restored = original
+        parameter.grad = restored
 
 
 def _overlaps(tensor: Tensor) -> bool:
-    if tensor.layout is not torch.strided:
-        return False
-    return any(n > 1 and step == 0 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.layout is torch.strided and any(
+        size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True)
+    )

@@ -10,7 +10,7 @@ beside each optimizer the error that was measured over 50 steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import optim
@@ -48,8 +48,12 @@ class Powers:
     def of_group(self, group: Mapping[str, Any]) -> dict[str, Power]:
         """The powers of all hyper-parameters of one group."""
         decoupled = group.get("decoupled_weight_decay", self.decoupled)
-        decay = 0 if self.by_scale else -self.lr if decoupled else -2
+        decay = -self.lr if decoupled else -2
         return {**dict.fromkeys(RATES, self.lr), "weight_decay": decay, **self.others}
+
+    def at_start(self) -> Powers:
+        """Those for numbers as a user gives them; an optimizer that knows c takes them as given."""
+        return replace(self, others={"weight_decay": 0}) if self.by_scale else self
 
 
 _ADAM = {"step": 0, "exp_avg": -1, "exp_avg_sq": -2, "max_exp_avg_sq": -2}
@@ -60,7 +64,7 @@ _ADAFACTOR = {"step": 0, "row_var": -2, "col_var": -2, "variance": -2}
 _ASGD = {"step": 0, "eta": 2, "mu": 0, "ax": 1}
 _RPROP = {"step": 0, "prev": -1, "step_size": 1}
 _EPS = {"eps": -1}
-# Its first eps is zero where these are used: see `reason_against_groups`.
+# Its first eps is zero where these are used: see `has_no_powers`.
 _ADAFACTOR_EPS = {"eps": (0, 1)}
 
 POWERS: dict[type[Optimizer], Powers] = {
@@ -98,13 +102,6 @@ def has_no_powers(optimizer_class: type[Optimizer], group: Mapping[str, Any]) ->
     if optimizer_class is optim.Adafactor and group["eps"][0] != 0:
         return "it uses eps[0] once as a square and once as it is, which need different powers"
     return None
-
-
-def reason_against_groups(optimizer_class: type[Optimizer], group: Mapping[str, Any]) -> str | None:
-    """Why a translated group alone is not exact, or None where it is."""
-    if optimizer_class is optim.Adagrad and group["initial_accumulator_value"]:
-        return "torch fills the accumulators from the class's argument, not from the group"
-    return has_no_powers(optimizer_class, group)
 
 
 def times_power(value: Any, c: float, power: Power, direction: int = 1) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import torch
@@ -12,9 +13,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from equalized_lr.errors import UnknownScale
-from equalized_lr.handover.kept import refuse_kept_values, refuse_unfit
+from equalized_lr.handover.groups import parameters_of
+from equalized_lr.handover.kept import refuse_kept_values
 from equalized_lr.handover.originals import Original
+from equalized_lr.handover.powers import times_power
 from equalized_lr.handover.stepping import and_inner, around_steps, not_compiled, runs_hooks
+from equalized_lr.tensors import largest, refuse_overflow
 
 
 class StoredSteps:
@@ -25,144 +29,110 @@ class StoredSteps:
     the stored weights and back, are kept the last before the step and the first after it. An
     optimizer that calls its base's step, or that of one which it wraps, runs hooks in the middle
     of its own step: there ours stand at both ends.
-
-    Attributes:
-        optimizer: the optimizer.
-        scales: c of each parameter that steps on other values than its own.
-
-    Raises:
-        KeepsValues: the optimizer has kept something that depends on effective weights.
-        Unscalable: a stored weight does not fit into its dtype.
     """
 
     def __init__(self, optimizer: Optimizer, scales: Mapping[Tensor, float]) -> None:
         self.optimizer = optimizer
-        self.scales = {p: c for p, c in scales.items() if c != 1}
+        self._scales: dict[Tensor, float] = {}  # of all parameters that it is known to train
+        self._originals: list[Original] = []  # of the effective values, while they are stored ones
+        self._depth = 0  # of steps on stored weights
+        self._ends: list[tuple[OrderedDict[int, Any], int, bool]] = []
+        self.add(scales)
         self.refuse(self.scales)
-        self._known = set(_parameters_of(optimizer))
-        self._originals: list[Original] | None = None  # of the values outside, while inside
-        self._depth = 0
-        self._first: list[tuple[OrderedDict[int, Any], int]] = []
-        self._last: list[tuple[OrderedDict[int, Any], int]] = []
-        for each in filter(runs_hooks, and_inner(optimizer)):
-            self._add_hooks(each)
+        for each in and_inner(optimizer):
+            if runs_hooks(each):
+                self._add_hooks(each)
+            around_steps(each, functools.partial(self._around, each))
         vars(optimizer)["_stored_steps"] = self
-        around_steps(optimizer, self._around)
+
+    @property
+    def scales(self) -> dict[Tensor, float]:
+        """c of each parameter that steps on other values than its own."""
+        return {p: c for p, c in self._scales.items() if c != 1}
 
     def refuse(self, scales: Mapping[Tensor, float]) -> None:
         """Raises where parameters cannot step on stored weights from now on."""
         for each in and_inner(self.optimizer):
             refuse_kept_values(each, scales)
-        for parameter, c in scales.items():
-            refuse_unfit(parameter, c)
+        for p, c in scales.items():
+            refuse_overflow(f"a parameter of shape {tuple(p.shape)}", largest(p), c, p.dtype)
 
     def add(self, scales: Mapping[Tensor, float]) -> None:
         """Takes in parameters that have joined the optimizer, and drops those that have left it."""
-        self._known = set(_parameters_of(self.optimizer))
-        self.scales = {p: c for p, c in {**self.scales, **scales}.items() if c != 1}
-        self.scales = {p: c for p, c in self.scales.items() if p in self._known}
+        known = {**self._scales, **scales}
+        self._scales = {p: known.get(p, 1.0) for p in parameters_of(self.optimizer)}
 
     def rescale(self, scales: Mapping[Tensor, float], direction: int) -> None:
         """Follows parameters that were multiplied by c (direction 1) or divided by it (-1)."""
-        for p, c in scales.items():
-            old = self.scales.pop(p, 1.0)
-            new = old * c if direction > 0 else old / c
-            if new != 1:
-                self.scales[p] = new
+        for p in self._scales.keys() & scales.keys():
+            self._scales[p] = times_power(self._scales[p], scales[p], 1, direction)
 
     def unknown(self) -> list[Tensor]:
         """The parameters of the optimizer whose scale nobody has said."""
-        return [p for p in _parameters_of(self.optimizer) if p not in self._known]
+        return [p for p in parameters_of(self.optimizer) if p not in self._scales]
 
-    @contextmanager
-    def stored(self) -> Iterator[None]:
+    def stored(self) -> AbstractContextManager[None]:
         """Inside, the parameters are the stored ones, and so are their gradients."""
-        self._begin()
-        try:
-            yield
-        finally:
-            self._end()
+        return self._weights(stored=True)
 
     @contextmanager
-    def _effective(self) -> Iterator[None]:
-        inside = self._originals is not None
-        self._change_to(stored=False)
+    def _weights(self, *, stored: bool) -> Iterator[None]:
+        """Inside, all are stored or all effective; after it, again what they were before."""
+        depth, before = self._depth, bool(self._originals)
+        self._depth += stored
         try:
+            self._change_to(stored=stored)
             yield
         finally:
-            self._change_to(stored=inside)
-
-    def _begin(self) -> None:
-        self._depth += 1
-        self._change_to(stored=True)
-
-    def _end(self) -> None:
-        self._depth -= 1
-        self._change_to(stored=self._depth > 0)
+            self._depth = depth
+            self._change_to(stored=before)
 
     @not_compiled
     @torch.no_grad()
     def _change_to(self, *, stored: bool) -> None:
-        if stored and self._originals is None:
-            self._originals = []  # after an exception those that were changed come back
+        if stored and not self._originals:
             for p, c in self.scales.items():
-                self._originals.append(Original(p, c))
-        elif not stored and self._originals is not None:
-            originals, self._originals = self._originals, None
-            for original in originals:
-                original.restore()
+                self._originals.append(Original(p, c))  # so that an exception undoes all before it
+        while self._originals and not stored:
+            self._originals.pop().restore()
 
-    def _around(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _around(
+        self, optimizer: Optimizer, step: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
         if self.unknown():
             raise UnknownScale(type(self.optimizer).__name__)
-        depth = self._depth
-        self._sort_hooks()
-        try:
-            if runs_hooks(self.optimizer):
-                return step(*args, **kwargs)
-            with self.stored():
-                args, kwargs = self._with_closures(args, kwargs)
-                return step(*args, **kwargs)
-        finally:
-            self._depth = depth
-            self._change_to(stored=depth > 0)
+        for hooks, key, last in self._ends:
+            hooks.move_to_end(key, last=last)
+        closures = map(self._on_effective_weights, args)
+        named = {key: self._on_effective_weights(value) for key, value in kwargs.items()}
+        with self._weights(stored=not runs_hooks(optimizer)):
+            return step(*closures, **named)
 
     def _add_hooks(self, optimizer: Optimizer) -> None:
         def effective(*_: Any) -> None:
             self._change_to(stored=False)
 
-        def begin(_: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any]:
-            self._begin()
-            return self._with_closures(args, kwargs)
+        def begin(*_: Any) -> None:
+            self._depth += 1
+            self._change_to(stored=True)
 
         def end(*_: Any) -> None:
-            self._end()
+            self._depth -= 1
+            self._change_to(stored=self._depth > 0)
 
-        for register, hooks, first, last in (
-            (optimizer.register_step_pre_hook, "_optimizer_step_pre_hooks", effective, begin),
-            (optimizer.register_step_post_hook, "_optimizer_step_post_hooks", effective, end),
-        ):
-            add = cast(Any, register)
-            self._first.append((vars(optimizer)[hooks], add(not_compiled(first)).id))
-            self._last.append((vars(optimizer)[hooks], add(not_compiled(last)).id))
-
-    def _sort_hooks(self) -> None:
-        for hooks, key in self._first:
-            hooks.move_to_end(key, last=False)
-        for hooks, key in self._last:
-            hooks.move_to_end(key)
-
-    def _with_closures(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        wrapped = tuple(map(self._on_effective_weights, args))
-        return wrapped, {key: self._on_effective_weights(kwargs[key]) for key in kwargs}
+        for when, first, last in (("pre", effective, begin), ("post", effective, end)):
+            hooks = vars(optimizer)[f"_optimizer_step_{when}_hooks"]
+            register = getattr(optimizer, f"register_step_{when}_hook")
+            self._ends.append((hooks, register(not_compiled(first)).id, False))
+            self._ends.append((hooks, register(not_compiled(last)).id, True))
 
     def _on_effective_weights(self, argument: Any) -> Any:
         """A closure computes with the model; an argument that cannot be called is none."""
-        if not callable(argument) or isinstance(argument, Optimizer):
+        if not callable(argument):
             return argument
 
         def closure(*args: Any, **kwargs: Any) -> Any:
-            with self._effective():
+            with self._weights(stored=False):
                 return argument(*args, **kwargs)
 
         return closure
@@ -170,9 +140,5 @@ class StoredSteps:
 
 def stored_steps_of(optimizer: Optimizer) -> StoredSteps | None:
     """What an optimizer runs under, or one that it wraps (as accelerate's does), if anything."""
-    found = (vars(each).get("_stored_steps") for each in and_inner(optimizer))
-    return cast("StoredSteps | None", next(filter(None, found), None))
-
-
-def _parameters_of(optimizer: Optimizer) -> Iterator[Tensor]:
-    return (p for group in optimizer.param_groups for p in group["params"])
+    steps = (vars(each).get("_stored_steps") for each in and_inner(optimizer))
+    return cast("StoredSteps | None", next(filter(None, steps), None))

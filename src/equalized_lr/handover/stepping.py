@@ -63,21 +63,15 @@ def around_steps(optimizer: Optimizer, around: Callable[..., Any]) -> None:
     copy or pickle of an optimizer loses its hooks without a word. So the method is wrapped on the
     instance, as torch's schedulers do it, and copying is refused as long as there is a wrapper.
     """
-    inner: Any = optimizer.step
-    function = getattr(inner, "__func__", None)  # none if a scheduler has wrapped it before
+    inner = optimizer.step
 
     @functools.wraps(inner)
     def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        bound = functools.partial(function, self) if function else inner
-        return run(bound, *args, **kwargs)
-
-    def run(bound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return around(bound, *args, **kwargs)
-
-    run = not_compiled(run, recursive=False)  # the step in it may be
+        return around(inner, *args, **kwargs)
 
     def refuse() -> None:
         raise NotCopyable(type(optimizer).__name__)
 
+    step = not_compiled(step, recursive=False)  # the step in it may be
     # A bound method, since schedulers ask for its function.
     vars(optimizer).update(step=types.MethodType(step, optimizer), __getstate__=refuse)

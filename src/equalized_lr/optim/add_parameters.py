@@ -9,12 +9,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InExplicitRates, InvalidArgument
-from equalized_lr.handover.groups import EXPLICIT, SCALE, Group
+from equalized_lr.handover.groups import EXPLICIT, SCALE, Group, parameters_of
+from equalized_lr.handover.handover import translate
 from equalized_lr.handover.powers import powers_of
 from equalized_lr.handover.scaled_steps import stored_steps_of
 from equalized_lr.handover.stepping import unwrapped
-from equalized_lr.optim.param_groups import named_groups, translated_groups
-from equalized_lr.optim.scales import scales_by_parameter
+from equalized_lr.optim.param_groups import named_groups, refuse_inexact
+from equalized_lr.plan.scales import scales_by_parameter
 
 
 def add_parameters(
@@ -63,37 +64,27 @@ def add_parameters(
         expected = "one of implicit, param_groups or a hand-over, or under ScaledSteps"
         raise InvalidArgument("optimizer", kind, expected)
     by_parameter = scales_by_parameter(module, scales)
-    groups = [hyperparameters | group for group in _new_groups(target, module, params)]
-    unknown = steps.unknown() if steps else []
-    if not groups and not set(unknown) & by_parameter.keys():
+    groups = named_groups(module, params, set(parameters_of(target)))
+    groups = [hyperparameters | group for group in groups if group["params"]]
+    unknown = set(steps.unknown()).intersection(module.parameters()) if steps else set()
+    new = unknown.union(*(group["params"] for group in groups))
+    if not new:
         raise InvalidArgument("module", type(module).__name__, "one with parameters that are new")
-    if steps is None:
-        numbers = powers_of(type(target)).of_group(target.defaults)
-        settings = {key: value for key, value in target.defaults.items() if key in numbers}
-        groups = [settings | group for group in groups]
-        groups = translated_groups(type(target), groups, by_parameter, target.defaults)
-    else:
-        joined = {p for group in groups for p in group["params"]} | set(unknown)
-        own = {p: c for p, c in by_parameter.items() if p in joined}
+    own = {p: c for p, c in by_parameter.items() if p in new}
+    if steps:
         steps.refuse(own)
-        groups = [group | {SCALE: 1.0} for group in groups]
-    for group in groups:
-        target.add_param_group(group)
-    if steps is not None:
+        _add(target, groups)
         steps.add(own)
+    else:
+        for group in groups:
+            refuse_inexact(type(target), target.defaults | group, own)
+        _add(target, groups)
+        translate(target, powers_of(type(target)).at_start(), own, 1)
 
 
-def _new_groups(
-    optimizer: Optimizer, module: nn.Module, params: Iterable[Any] | None
-) -> list[Group]:
-    trained = {p for group in optimizer.param_groups for p in group["params"]}
+def _add(optimizer: Optimizer, groups: list[Group]) -> None:
     has_names = all("param_names" in group for group in optimizer.param_groups)
-    groups = []
-    for group in named_groups(module, params):
-        pairs = zip(group["params"], group["param_names"], strict=True)
-        new = [(p, name) for p, name in pairs if p not in trained]
-        names = {"param_names": [name for _, name in new]} if has_names else {}
-        rest = {key: value for key, value in group.items() if key != "param_names"}
-        if new:
-            groups.append({**rest, **names, "params": [p for p, _ in new]})
-    return groups
+    for group in groups:
+        names = group.pop("param_names")
+        more = {"param_names": names} if has_names else {}
+        optimizer.add_param_group({**group, **more, SCALE: 1.0})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
@@ -48,19 +50,17 @@ def clip_grad_norm_(
         RuntimeError: the norm is not finite, and `error_if_nonfinite` says so.
     """
     steps = stored_steps_of(optimizer)
+    scales = steps.scales if steps else {}
     by_scale: dict[float, list[Tensor]] = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None:
-                scale = scale_of(group)
-                scale *= steps.scales.get(parameter, 1.0) if steps else 1.0
-                by_scale.setdefault(scale, []).append(parameter)
-    norms = [
-        scale
-        * get_total_norm([p.grad for p in held if p.grad is not None], norm_type, False, foreach)
-        for scale, held in by_scale.items()
-    ]
+                c = scale_of(group) * scales.get(parameter, 1.0)
+                by_scale.setdefault(c, []).append(parameter)
+    norms = []
+    for c, parameters in by_scale.items():
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norms.append(c * get_total_norm(gradients, norm_type, False, foreach))
     total = get_total_norm(norms, norm_type, error_if_nonfinite, foreach)
-    every = [parameter for held in by_scale.values() for parameter in held]
-    clip_grads_with_norm_(every, max_norm, total, foreach)
+    clip_grads_with_norm_(itertools.chain(*by_scale.values()), max_norm, total, foreach)
     return total

@@ -51,20 +51,19 @@ def explicit_rates(optimizer: Optimizer) -> Iterator[None]:
     if powers is None or powers.by_scale or EXPLICIT in vars(inner):
         yield
         return
-    before = [_values(powers, group) for group in groups]
-    for group in groups:
-        _translate(powers, group, -1)
-    inside = [_values(powers, group) for group in groups]
-    with _refusing_all_but_schedules(inner):
-        try:
+    before = [_numbers(powers, group) for group in groups]
+    for group, numbers in zip(groups, before, strict=True):
+        _put(group, translated(powers, group | numbers, scale_of(group), -1))
+    inside = [_numbers(powers, group) for group in groups]
+    try:
+        with _refusing_all_but_schedules(inner):
             yield
-        finally:
-            for group, old, start in zip(groups, before, inside, strict=True):
-                now = _values(powers, group)
-                _translate(powers, group, 1)
-                for key in start.keys() & now.keys():
-                    if now[key] == start[key]:  # not even the last bit changes
-                        _put(group, key, old[key])
+    finally:
+        for group, old, start in zip(groups, before, inside, strict=True):
+            now = _numbers(powers, group)
+            _put(group, translated(powers, group | now, scale_of(group), 1))
+            # Not even the last bit changes of what was not set.
+            _put(group, {key: old[key] for key in start if now.get(key) == start[key]})
 
 
 @contextmanager
@@ -72,33 +71,27 @@ def _refusing_all_but_schedules(optimizer: Optimizer) -> Iterator[None]:
     def refuse(*_: Any) -> None:
         raise InExplicitRates(type(optimizer).__name__)
 
-    handles = [
+    with (
         optimizer.register_step_pre_hook(refuse),
         optimizer.register_state_dict_pre_hook(refuse),
         optimizer.register_load_state_dict_pre_hook(refuse),
-    ]
-    vars(optimizer).update({EXPLICIT: True, "__getstate__": refuse})
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for key in (EXPLICIT, "__getstate__"):
-            del vars(optimizer)[key]
+    ):
+        vars(optimizer).update({EXPLICIT: True, "__getstate__": refuse})
+        try:
+            yield
+        finally:
+            for key in (EXPLICIT, "__getstate__"):
+                del vars(optimizer)[key]
 
 
-def _values(powers: Powers, group: Group) -> Group:
+def _numbers(powers: Powers, group: Group) -> Group:
     numbers = {key: group[key] for key in powers.of_group(group) if key in group}
     return {key: v.item() if isinstance(v, Tensor) else v for key, v in numbers.items()}
 
 
-def _translate(powers: Powers, group: Group, direction: int) -> None:
-    for key, value in translated(powers, group, scale_of(group), direction).items():
-        _put(group, key, value)
-
-
-def _put(group: Group, key: str, value: Any) -> None:
-    if isinstance(group[key], Tensor):  # which captured graphs may hold
-        group[key].copy_(value) if isinstance(value, Tensor) else group[key].fill_(value)
-    else:
-        group[key] = value
+def _put(group: Group, numbers: Group) -> None:
+    for key, value in numbers.items():
+        if isinstance(group[key], Tensor):  # which captured graphs may hold
+            group[key].fill_(value)
+        else:
+            group[key] = value

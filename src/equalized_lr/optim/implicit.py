@@ -9,14 +9,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from equalized_lr.handover.guard import guard
-from equalized_lr.handover.handover import Handover, runs_stored
+from equalized_lr.handover.handover import runs_stored, translate
 from equalized_lr.handover.powers import powers_of
 from equalized_lr.handover.scaled_steps import StoredSteps
-from equalized_lr.optim.param_groups import named_groups, param_groups
-from equalized_lr.optim.scales import scales_by_parameter
+from equalized_lr.optim.param_groups import named_groups
 from equalized_lr.optim.spread import warn_of_other_spreads
+from equalized_lr.plan.scales import scales_by_parameter
 
-M = TypeVar("M", bound=nn.Module)
 Kind = TypeVar("Kind", bound=Optimizer)
 
 
@@ -67,21 +66,14 @@ def implicit(
         OtherSpread: `init_` has drawn a weight with another c, or it is three times as large or
             small as its c says.
     """
+    powers = powers_of(optimizer_class)
     by_parameter = scales_by_parameter(module, scales)
-    construct: Any = optimizer_class
-    optimizer: Kind
-    if powers_of(optimizer_class).by_scale:
-        own = {"scales": scales, "params": params, **hyperparameters}
-        optimizer = construct(param_groups(optimizer_class, module, **own), **hyperparameters)
-        guard(optimizer)
-        return optimizer
     warn_of_other_spreads(module, by_parameter)
-    optimizer = construct(named_groups(module, params), **hyperparameters)
-    trained = {p for group in optimizer.param_groups for p in group["params"]}
-    rescaled = {p: c for p, c in by_parameter.items() if p in trained and c != 1}
-    if runs_stored(optimizer, rescaled):
-        StoredSteps(optimizer, rescaled)
+    construct: Any = optimizer_class
+    optimizer: Kind = construct(named_groups(module, params), **hyperparameters)
+    if runs_stored(optimizer, by_parameter):
+        StoredSteps(optimizer, by_parameter)
     else:
-        Handover(optimizer, rescaled, 1).apply()
+        translate(optimizer, powers.at_start(), by_parameter, 1)
     guard(optimizer)
     return optimizer

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from equalized_lr.equalize import draw
 from equalized_lr.errors import NothingToEqualize
-from equalized_lr.optim.scales import scales_by_parameter
-from equalized_lr.optim.spread import mark_spread
+from equalized_lr.optim.spread import drawn_scales
 from equalized_lr.plan.checks import refuse_draw, refuse_unscalable
 from equalized_lr.plan.plan import Plan, Where, plan_equalizing, plan_model
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
-from equalized_lr.plan.sharing import Share, refuse_unwritable
+from equalized_lr.plan.scales import scales_by_parameter
+from equalized_lr.plan.sharing import Share, merge, refuse_unwritable
 from equalized_lr.plan.slots import Fans, slots_of
 
 M = TypeVar("M", bound=nn.Module)
@@ -78,7 +78,7 @@ def init_(
     draw(plan, generator)
     for share in plan.weights:
         share.parameter.mul_(share.scale)
-        mark_spread(share.parameter, share.scale)
+        drawn_scales[share.parameter] = share.scale
     return module
 
 
@@ -89,11 +89,11 @@ def _with_scales(module: nn.Module, plan: Plan, scales: Mapping[Tensor, float]) 
     layers = {slot.path for share in weights for slot in share.slots}
     biases = [share for share in plan.biases if share.slots[0].path in layers]
     known = {share.parameter for share in plan.shares}
-    for slot in slots_of(module):
-        tensor = slot.find()
-        if tensor is not None and tensor in scales and tensor not in known and tensor.ndim > 1:
-            weights.append(Share(scales[tensor], [slot]))
-            known.add(tensor)
+    weights += merge(
+        Share(scales[slot.parameter], [slot])
+        for slot in slots_of(module)
+        if slot.find() in scales and slot.parameter not in known and slot.parameter.ndim > 1
+    )
     if not weights:
         raise NothingToEqualize(type(module).__name__, 0)
     return Plan(weights, biases, [slot for slot in plan.plain_biases if slot.path in layers])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from equalized_lr.arguments import positive
 from equalized_lr.errors import InvalidArgument
 from equalized_lr.handover.groups import OLD_SCALE, SCALE, scale_of
 from equalized_lr.handover.guard import guard, refuse_other_form
@@ -65,19 +66,11 @@ class LREQAdam(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            SCALE: 1.0,
-        }
-        super().__init__(params, defaults)
+        numbers = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**numbers, "maximize": maximize, SCALE: 1.0})
+        self.register_load_state_dict_pre_hook(refuse_other_form)
         if any(scale_of(group) != 1 for group in self.param_groups):
             guard(self)
-        else:
-            self.register_load_state_dict_pre_hook(refuse_other_form)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -92,8 +85,7 @@ class LREQAdam(Optimizer):
         for name in ("lr", "eps", "weight_decay"):
             if not group[name] >= 0:
                 raise InvalidArgument(name, group[name], "a number that is not negative")
-        if not (group[SCALE] > 0 and math.isfinite(group[SCALE])):
-            raise InvalidArgument(SCALE, group[SCALE], "a positive finite number")
+        positive(SCALE, group[SCALE])
         first, second = group["betas"]
         if first != 0:
             raise InvalidArgument("betas", group["betas"], "0 as the first: there is no momentum")
@@ -148,5 +140,8 @@ def _real(tensor: Tensor) -> Tensor:
 
 
 POWERS[LREQAdam] = Powers(
-    lr=0, others={"eps": -1}, state={"step": 0, "exp_avg_sq": -2}, by_scale=True
+    lr=0,
+    others={"eps": -1, "weight_decay": 0},
+    state={"step": 0, "exp_avg_sq": -2},
+    by_scale=True,
 )

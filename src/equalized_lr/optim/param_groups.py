@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument, NoConstantTranslation
-from equalized_lr.handover.groups import SCALE, Group, split, translated
+from equalized_lr.handover.groups import Group, is_rescaled, translated_pieces
 from equalized_lr.handover.guard import guard_copies
-from equalized_lr.handover.powers import powers_of, reason_against_groups
-from equalized_lr.optim.scales import scales_by_parameter
+from equalized_lr.handover.powers import has_no_powers, powers_of
 from equalized_lr.optim.spread import warn_of_other_spreads
+from equalized_lr.plan.scales import scales_by_parameter
 
 
 def param_groups(
@@ -55,58 +55,46 @@ def param_groups(
         NoConstantTranslation: groups alone are not exact for this class or these numbers.
         InvalidArgument: `scales` does not fit the module.
     """
-    powers = powers_of(optimizer_class)
-    defaults = _defaults(optimizer_class, hyperparameters)
-    kept = {*powers.of_group(defaults), *hyperparameters}
-    settings = {key: value for key, value in defaults.items() if key in kept}
+    powers = powers_of(optimizer_class).at_start()
+    construct: Any = optimizer_class  # it checks the numbers in its own way
+    defaults: Group = construct([nn.Parameter(torch.zeros(1, 1))], **hyperparameters).defaults
+    keys = {*powers.of_group(defaults), "decoupled_weight_decay", *hyperparameters}
+    settings = {key: value for key, value in defaults.items() if key in keys}
     groups = [settings | group for group in named_groups(module, params)]
     by_parameter = scales_by_parameter(module, scales)
     guard_copies()
     warn_of_other_spreads(module, by_parameter)
-    return translated_groups(optimizer_class, groups, by_parameter, defaults)
-
-
-def translated_groups(
-    optimizer_class: type[Optimizer],
-    groups: Iterable[Group],
-    scales: Mapping[Tensor, float],
-    defaults: Group,
-) -> list[Group]:
-    """One group for each distinct c of each group, with its own numbers translated."""
-    powers, pieces = powers_of(optimizer_class), []
     for group in groups:
-        for c, piece in split(group, scales):
-            reason = reason_against_groups(optimizer_class, defaults | piece)
-            if reason and c != 1:
-                raise NoConstantTranslation(optimizer_class.__name__, reason)
-            numbers = {} if powers.by_scale else translated(powers, defaults | piece, c, 1)
-            own = {key: value for key, value in numbers.items() if key in piece}
-            pieces.append(piece | own | {SCALE: c})
-    return pieces
+        refuse_inexact(optimizer_class, defaults | group, by_parameter)
+    translations = (translated_pieces(powers, group, by_parameter, 1) for group in groups)
+    return [piece for pieces in translations for piece in pieces]
 
 
-def _defaults(optimizer_class: type[Optimizer], hyperparameters: Mapping[str, Any]) -> Group:
-    """What the class makes of these hyper-parameters, which it checks in its own way."""
-    made: Any = optimizer_class
-    return dict(made([nn.Parameter(torch.zeros(1, 1))], **hyperparameters).defaults)
+def refuse_inexact(
+    optimizer_class: type[Optimizer], group: Group, scales: Mapping[Tensor, float]
+) -> None:
+    """Raises `NoConstantTranslation` where a translated group alone would not be exact."""
+    reason = has_no_powers(optimizer_class, group)
+    if optimizer_class is torch.optim.Adagrad and group["initial_accumulator_value"]:
+        reason = "torch fills the accumulators from the class's argument, not from the group"
+    if reason and is_rescaled(group, scales):
+        raise NoConstantTranslation(optimizer_class.__name__, reason)
 
 
-def named_groups(module: nn.Module, params: Iterable[Any] | None) -> list[Group]:
-    """Groups as torch takes them, with a list of parameters and one of names."""
+def named_groups(
+    module: nn.Module, params: Iterable[Any] | None, trained: Container[Tensor] = ()
+) -> list[Group]:
+    """Groups as torch takes them, with names, of those parameters that are not trained yet."""
     names: dict[Tensor, str] = {p: name for name, p in module.named_parameters()}
-    given: list[Any] = list(names) if params is None else list(params)
-    if not given:
-        raise InvalidArgument("params", given, "at least one parameter")
-    groups = given if isinstance(given[0], dict) else [{"params": given}]
-    return [{**group, **_with_names(group["params"], names)} for group in groups]
-
-
-def _with_names(params: Any, names: Mapping[Tensor, str]) -> Group:
-    given = [params] if isinstance(params, Tensor) else list(params)
-    pairs = [item if isinstance(item, tuple) else (None, item) for item in given]
-    return {
-        "params": [parameter for _, parameter in pairs],
-        "param_names": [
-            names.get(parameter, name or "not in the module") for name, parameter in pairs
-        ],
-    }
+    items: list[Any] = list(names) if params is None else list(params)
+    if not items:
+        raise InvalidArgument("params", items, "at least one parameter")
+    groups = items if isinstance(items[0], dict) else [{"params": items}]
+    named = []
+    for group in groups:
+        items = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        pairs = [item if isinstance(item, tuple) else ("not in the module", item) for item in items]
+        pairs = [(names.get(p, name), p) for name, p in pairs if p not in trained]
+        lists = {"params": [p for _, p in pairs], "param_names": [name for name, _ in pairs]}
+        named.append({**group, **lists})
+    return named

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from equalized_lr.errors import InvalidArgument
-from equalized_lr.handover.groups import scale_of
+from equalized_lr.handover.groups import is_rescaled, scale_of
 from equalized_lr.handover.guard import guard
 from equalized_lr.handover.scaled_steps import StoredSteps, stored_steps_of
-from equalized_lr.optim.scales import scales_by_parameter
+from equalized_lr.plan.scales import scales_by_parameter
 
 
 class ScaledSteps(StoredSteps):
@@ -69,11 +69,7 @@ class ScaledSteps(StoredSteps):
         if stored_steps_of(optimizer):
             raise InvalidArgument("optimizer", kind, "one without ScaledSteps")
         by_parameter = scales_by_parameter(module, scales)
-        own: dict[Tensor, float] = {}
-        for group in optimizer.param_groups:
-            scaled = {p: by_parameter[p] for p in group["params"] if by_parameter.get(p, 1.0) != 1}
-            if scaled and scale_of(group) != 1:
-                raise InvalidArgument("optimizer", kind, "one whose groups are not translated")
-            own |= scaled
-        super().__init__(optimizer, own)
+        if any(scale_of(g) != 1 and is_rescaled(g, by_parameter) for g in optimizer.param_groups):
+            raise InvalidArgument("optimizer", kind, "one whose groups are not translated")
+        super().__init__(optimizer, by_parameter)
         guard(optimizer)

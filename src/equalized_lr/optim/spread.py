@@ -16,7 +16,7 @@ from equalized_lr.tensors import is_dtensor
 # torch's own layers begin with 0.4 of He's standard deviation.
 FAR = 3.0
 
-_drawn: Any = WeakTensorKeyDictionary()  # the c with which `init_` has drawn a Parameter
+drawn_scales: Any = WeakTensorKeyDictionary()  # the c with which `init_` has drawn a Parameter
 
 
 class OtherSpread(UserWarning):
@@ -31,11 +31,6 @@ class OtherSpread(UserWarning):
         >>> caught[0].category.__name__
         'OtherSpread'
     """
-
-
-def mark_spread(parameter: Tensor, c: float) -> None:
-    """Notes the c for which a Parameter was drawn."""
-    _drawn[parameter] = c
 
 
 def warn_of_other_spreads(module: nn.Module, scales: Mapping[Tensor, float]) -> None:
@@ -55,8 +50,8 @@ def warn_of_other_spreads(module: nn.Module, scales: Mapping[Tensor, float]) -> 
 
 
 def _why(parameter: Tensor, c: float) -> Iterator[str]:
-    drawn = _drawn.get(parameter)
-    if drawn is not None:
+    if parameter in drawn_scales:
+        drawn = drawn_scales[parameter]
         if not math.isclose(drawn, c, rel_tol=1e-9):
             yield f"init_ drew it with c = {drawn:.3g}, and it is trained with {c:.3g}"
     elif parameter.ndim >= 2 and parameter.numel() >= 16 and not parameter.is_meta:

@@ -18,7 +18,6 @@ from equalized_lr.errors import (
     OwnedWeight,
     Renormalized,
     ShardedWeight,
-    Unscalable,
     UnsupportedWeight,
     WrongGenerator,
 )
@@ -26,7 +25,7 @@ from equalized_lr.layer.hook import stored_name
 from equalized_lr.layer.subclass import refuse_wrapped_on_top
 from equalized_lr.plan.left_alone import is_look_up
 from equalized_lr.plan.slots import Slot
-from equalized_lr.tensors import is_held_by_fsdp, largest, unscalable_kind
+from equalized_lr.tensors import is_held_by_fsdp, largest, refuse_overflow, unscalable_kind
 
 # No draw from N(0, 1) is larger in float64 (Box-Muller with 53 bits ends at 8.6).
 LARGEST_NORMAL = 9.0
@@ -130,9 +129,3 @@ def refuse_division(slot: Slot, scale: float) -> None:
     """Raises `Unscalable` if the parameter divided by c does not fit into its dtype."""
     tensor: Tensor = slot.parameter
     refuse_overflow(str(slot), largest(tensor), scale, tensor.dtype)
-
-
-def refuse_overflow(where: str, value: float, divisor: float, dtype: torch.dtype) -> None:
-    """Raises `Unscalable` if the quotient of the largest value is infinite in this dtype."""
-    if value / divisor > torch.finfo(dtype).max:
-        raise Unscalable(where, divisor, str(dtype))

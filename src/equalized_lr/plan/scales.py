@@ -7,13 +7,13 @@ import statistics
 from collections.abc import Mapping
 from typing import SupportsFloat
 
-from torch import nn
+from torch import Tensor, nn
 
 from equalized_lr.arguments import positive, refuse_non_module
-from equalized_lr.errors import InvalidArgument, NothingToEqualize
+from equalized_lr.errors import ConflictingTie, InvalidArgument, NothingToEqualize
 from equalized_lr.plan.plan import Where, plan_model
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
-from equalized_lr.plan.slots import Fans, bias_of, slots_of
+from equalized_lr.plan.slots import Fans, bias_of, named_slots, slots_of
 
 
 def he_scales(
@@ -88,15 +88,35 @@ def translate_lr(
     refuse_non_module(module)
     rate = positive("lr", lr)
     scales = he_scales(module) if scales is None else scales
-    slots = {slot.qualified_name: slot for slot in slots_of(module, every_path=True)}
+    slots = named_slots(module, "scales", scales)
     biases = {(slot.path, bias_of(slot)) for slot in slots.values()}
     logarithms = {}  # by Parameter, so that a tied weight counts once
     for name, scale in scales.items():
-        if name not in slots:
-            raise InvalidArgument("scales", name, "plain names of the module's parameters")
         slot = slots[name]
         if (slot.path, slot.name) not in biases:
             logarithms[slot.parameter] = math.log2(positive(f"scales[{name!r}]", scale))
     if not logarithms:
         raise NothingToEqualize(type(module).__name__, 0)
     return rate / math.exp2(statistics.fmean(logarithms.values()))
+
+
+def scales_by_parameter(
+    module: nn.Module, scales: Mapping[str, float] | None
+) -> dict[Tensor, float]:
+    """c of each plain Parameter that `scales` names, or `he_scales` if it is None.
+
+    Equalized weights are stored ones already and are not in the result; a scale that is given for
+    one must be the c in force.
+    """
+    scales = he_scales(module) if scales is None else scales
+    slots = named_slots(module, "scales", scales)
+    plain: dict[Tensor, tuple[str, float]] = {}
+    for name, number in scales.items():
+        slot, c = slots[name], positive(f"scales[{name!r}]", number)
+        if slot.scale is None:
+            first = plain.setdefault(slot.parameter, (str(slot), c))
+            if first[1] != c:
+                raise ConflictingTie([first, (str(slot), c)])
+        elif slot.scale != c:
+            raise InvalidArgument(f"scales[{name!r}]", c, f"the c in force, {slot.scale!r}")
+    return {parameter: c for parameter, (_, c) in plain.items()}

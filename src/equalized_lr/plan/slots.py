@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, SupportsFloat
 
 from torch import Tensor, nn
@@ -101,11 +101,17 @@ def _with_bias(fan: Fan, table: Fan | None) -> Fan:
 def _checked_fans(root: nn.Module, fans: Fans | None) -> dict[str, Fan]:
     if not fans:
         return {}
-    names = {slot.qualified_name for slot in slots_of(root, every_path=True)}
-    for name in fans:
-        if name not in names:
-            raise InvalidArgument("fans", name, "plain names of the module's parameters")
+    named_slots(root, "fans", fans)
     return {name: _as_fan(name, fan) for name, fan in fans.items()}
+
+
+def named_slots(root: nn.Module, argument: str, names: Iterable[str]) -> dict[str, Slot]:
+    """All slots of a tree by their plain qualified names, if these names are among them."""
+    slots = {slot.qualified_name: slot for slot in slots_of(root, every_path=True)}
+    for name in names:
+        if name not in slots:
+            raise InvalidArgument(argument, name, "plain names of the module's parameters")
+    return slots
 
 
 def _as_fan(name: str, fan: Fan | SupportsFloat) -> Fan:

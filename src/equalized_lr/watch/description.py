@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from equalized_lr.arguments import refuse_non_module
-from equalized_lr.errors import EqualizedLRError, InvalidArgument, NothingToEqualize
+from equalized_lr.errors import EqualizedLRError, NothingToEqualize
 from equalized_lr.layer.hook import scales_of
 from equalized_lr.plan.left_alone import is_norm
 from equalized_lr.plan.scales import he_scales, translate_lr
-from equalized_lr.plan.slots import Fans, Slot, bias_of, slots_of
+from equalized_lr.plan.slots import Fans, Slot, bias_of, named_slots, slots_of
 from equalized_lr.tensors import is_dtensor
 from equalized_lr.watch.notes import Facts, note_of, usual_gain
 from equalized_lr.watch.report import Report, number_text, shape_text
@@ -102,7 +102,7 @@ def describe(
     """
     refuse_non_module(module)
     slots = [slot for slot in slots_of(module, fans) if slot.find() is not None]
-    _refuse_unknown_names(module, scales)
+    named_slots(module, "scales", scales or {})
     refusal = []
     implicit = scales is not None
     if scales is None:
@@ -119,13 +119,6 @@ def describe(
         for each in facts
     ]
     return Description(lines, _rates(module, lines) + _rest(slots, lines) + refusal)
-
-
-def _refuse_unknown_names(module: nn.Module, scales: Mapping[str, float] | None) -> None:
-    names = {slot.qualified_name for slot in slots_of(module, every_path=True)}
-    for name in scales or ():
-        if name not in names:
-            raise InvalidArgument("scales", name, "plain names of the module's parameters")
 
 
 def _facts(slots: Sequence[Slot], scales: Mapping[str, float]) -> Iterator[Facts]:
