@@ -67,6 +67,18 @@ def test_lr_mul_and_scales():
     assert layer.weight.std().item() == pytest.approx(2**0.5 / 10, rel=0.05)
 
 
+def test_lr_mul_of_a_weight_that_nobody_knows():
+    """A number counts for it as for others; a function of the fan has nothing to go by."""
+    layer = nn.Module()
+    layer.kernel = nn.Parameter(torch.zeros(100, 100))
+    init_(layer, scales={"kernel": 0.01}, lr_mul=0.125)
+    assert layer.kernel.std().item() == pytest.approx(0.08, rel=0.05)
+    before = layer.kernel.detach().clone()
+    with pytest.raises(errors.UnknownFan, match="kernel"):
+        init_(layer, scales={"kernel": 0.01}, lr_mul=lambda fan: fan**-0.5)
+    assert_equal(layer.kernel.detach(), before)
+
+
 def test_scales_that_do_not_fit():
     """As in `implicit`; nothing is drawn."""
     net = network()

@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from equalized_lr.equalize import draw
-from equalized_lr.errors import NothingToEqualize
+from equalized_lr.errors import NothingToEqualize, UnknownFan
 from equalized_lr.optim.spread import drawn_scales
 from equalized_lr.plan.checks import refuse_draw, refuse_unscalable
 from equalized_lr.plan.plan import Plan, Where, plan_equalizing, plan_model
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
 from equalized_lr.plan.scales import scales_by_parameter
 from equalized_lr.plan.sharing import Share, merge, refuse_unwritable
-from equalized_lr.plan.slots import Fans, slots_of
+from equalized_lr.plan.slots import Fans, Slot, slots_of
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -69,8 +69,7 @@ def init_(
     if scales is None:
         plan = plan_equalizing(module, None, rule, where, fans)
     else:
-        by_parameter = scales_by_parameter(module, scales)
-        plan = _with_scales(module, plan_model(module, rule, where, fans or {}), by_parameter)
+        plan = _with_scales(module, rule, plan_model(module, rule, where, fans or {}), scales)
     for share in plan.shares:
         refuse_unscalable(share.slots[0])
         refuse_draw(share.slots[0], share.lr_mul, generator)
@@ -82,18 +81,29 @@ def init_(
     return module
 
 
-def _with_scales(module: nn.Module, plan: Plan, scales: Mapping[Tensor, float]) -> Plan:
+def _with_scales(
+    module: nn.Module, rule: Rule, plan: Plan, scales_by_name: Mapping[str, float]
+) -> Plan:
     """The plan for those weights that have a scale, also ones that `fans` does not know."""
+    scales = scales_by_parameter(module, scales_by_name)
     weights = [share for share in plan.weights if share.parameter in scales]
     weights = [replace(share, scale=scales[share.parameter]) for share in weights]
     layers = {slot.path for share in weights for slot in share.slots}
     biases = [share for share in plan.biases if share.slots[0].path in layers]
     known = {share.parameter for share in plan.shares}
     weights += merge(
-        Share(scales[slot.parameter], [slot])
+        Share(scales[slot.parameter], [slot], _multiplier(rule, slot))
         for slot in slots_of(module)
         if slot.find() in scales and slot.parameter not in known and slot.parameter.ndim > 1
     )
     if not weights:
         raise NothingToEqualize(type(module).__name__, 0)
     return Plan(weights, biases, [slot for slot in plan.plain_biases if slot.path in layers])
+
+
+def _multiplier(rule: Rule, slot: Slot) -> float:
+    if slot.fan:
+        return rule.multiplier(slot.fan)
+    if callable(rule.lr_mul):
+        raise UnknownFan(slot.name, type(slot.module).__name__)
+    return rule.lr_mul
