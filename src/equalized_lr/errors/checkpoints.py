@@ -13,8 +13,6 @@ LONGEST = 100  # what is shown of a key, which a file can make as long as it lik
 
 
 class UnknownFamily(EqualizedLRError, ValueError):
-    """No rules are known for checkpoints of this code base."""
-
     text = "no family is called {name!r}. Name {families}."
 
     def __init__(self, name: object, known: Sequence[str]) -> None:
@@ -24,15 +22,11 @@ class UnknownFamily(EqualizedLRError, ValueError):
 
 
 class UnknownFact(EqualizedLRError, TypeError):
-    """A fact was given that the rules of the family do not use."""
-
     text = """'{name}' is no fact of {family} checkpoints, which have: {known}.
     Leave it out, or name another family."""
 
 
 class UnknownKeys(EqualizedLRError, ValueError):
-    """A checkpoint has keys that its family does not have."""
-
     text = "{count} key(s) are not known in {family} checkpoints: {shown}. {cure}"
 
     def __init__(
@@ -53,15 +47,11 @@ class UnknownKeys(EqualizedLRError, ValueError):
 
 
 class UnfitTensor(EqualizedLRError, ValueError):
-    """A tensor cannot be what its name says."""
-
     text = """'{key}' of shape {shape} {problem}, where this family has {expected}.
     Name the family that the file comes from, and give the file as it was written."""
 
 
 class UnscalableValues(EqualizedLRError, ValueError):
-    """The converted values would not fit into the dtype of the tensor."""
-
     text = """'{key}' {operation} by c = {scale:.3g} does not fit into {dtype}.
     Give it in float32."""
 
@@ -70,8 +60,6 @@ class UnscalableValues(EqualizedLRError, ValueError):
 
 
 class Undecided(EqualizedLRError, ValueError):
-    """A checkpoint does not show which of several rules holds for it."""
-
     text = """the tensors do not show for certain by which rule of {family} they are stored.
     Give {fact}={choices}."""
 
@@ -80,8 +68,6 @@ class Undecided(EqualizedLRError, ValueError):
 
 
 class WrongForm(EqualizedLRError, ValueError):
-    """A state_dict says that it is not in the form that the conversion begins with."""
-
     text = """the state_dict says that it has the {form} weights of {family}, so this conversion
     would scale them by wrong constants. {cure}."""
 
@@ -93,8 +79,6 @@ class WrongForm(EqualizedLRError, ValueError):
 
 
 class NoConstants(EqualizedLRError, ValueError):
-    """Equalized weights whose constants were not saved with them."""
-
     text = """the state_dict has no constants for {keys}: they are its metadata, which
     model.state_dict() has and torch.save keeps, but no copy into another dict and no .safetensors
     file. Give scales=he_scales(model), or save plain_state_dict(model)."""
@@ -104,8 +88,6 @@ class NoConstants(EqualizedLRError, ValueError):
 
 
 class OutsidePrefix(EqualizedLRError, ValueError):
-    """A state_dict has keys that do not begin with the prefix."""
-
     text = """{count} key(s) do not begin with '{prefix}': {keys}. Give rest='keep' (they stay as
     they are) or rest='drop', which is --rest on the command line."""
 
@@ -122,8 +104,6 @@ def _first(items: Sequence[str], count: int) -> str:
 
 
 class NotAStateDict(EqualizedLRError, TypeError):
-    """Something other than tensors by name was given."""
-
     text = """expected the state_dict of one network, tensors by name, got {value}.{entries}
     Pass the entry of one network, such as checkpoint['g_ema'], without its optimizer."""
 
@@ -132,30 +112,22 @@ class NotAStateDict(EqualizedLRError, TypeError):
 
 
 class UnreadableFile(EqualizedLRError, ValueError):
-    """A file is missing, damaged, or of another kind than its name says."""
-
     text = """{path} cannot be read: {reason}.
     Give a .pt, .safetensors or .npz file that is there and complete."""
 
 
 class UnsafeFile(EqualizedLRError, ValueError):
-    """Reading a file would run code that is in it."""
-
     text = """{path} is not read, since that would run code from the file: {reason}. Load it in the
     code base that it comes from, if you trust it, and save only its tensors there:
     torch.save(network.state_dict(), 'network.pt')."""
 
 
 class UnwritableFile(EqualizedLRError, ValueError):
-    """A file cannot be written."""
-
     text = """{path} cannot be written, and nothing was: {reason}.
     Give another name, or another format."""
 
 
 class MissingPackage(EqualizedLRError, RuntimeError):
-    """Something needs a package that is not installed."""
-
     text = """{what} needs the package {package}, which is not installed.
     Run pip install {package}, or {instead}."""
 
@@ -166,8 +138,6 @@ class MissingPackage(EqualizedLRError, RuntimeError):
 
 
 class NoSuchEntry(EqualizedLRError, ValueError):
-    """A file has several networks, and none of them was named, or it has none."""
-
     text = "{problem}, {contents}. {cure}"
 
     def __init__(
