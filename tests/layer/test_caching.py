@@ -332,3 +332,15 @@ def test_the_address_of_exchanged_memory_is_not_reused(layer):
 
     with cached():
         assert not any(comes_back() for _ in range(20))
+
+
+def test_a_weight_that_is_written_twice_in_a_block():
+    """The tensor that was stored stays the one in the cache, so that a later write counts."""
+    layer = equalize_lr(nn.Linear(8, 3))  # c = 0.5: all numbers here are exact
+    before = layer.weight_orig.detach().clone()
+    with cached(), torch.no_grad():
+        weight = layer.weight
+        for _ in range(2):
+            weight.mul_(2)
+            assert layer.weight is weight
+    assert_equal(layer.weight_orig.detach(), 4 * before)

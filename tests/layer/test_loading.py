@@ -219,3 +219,41 @@ def test_the_error_of_foreign_weights_names_both_keys(layer):
     """The stored one, and the plain one that would be right."""
     with pytest.raises(RuntimeError, match="'weight_orig'.*'weight'"):
         layer.load_state_dict(CommonHook().state_dict())
+
+
+def test_a_plain_checkpoint_of_some_weights_only():
+    """A weight that is missing does not keep those that follow it from being converted."""
+    plain, layer = nn.LSTM(8, 4), equalize_lr(nn.LSTM(8, 4))
+    state = plain.state_dict()
+    del state["weight_ih_l0"]
+    assert layer.load_state_dict(state, strict=False).missing_keys == ["weight_ih_l0_orig"]
+    assert_ulps(layer.weight_hh_l0, plain.weight_hh_l0, 1)
+
+
+def test_eight_bit_checkpoints(layer):
+    """What has eight bits is divided in more; a layer of eight bits could not multiply by c."""
+    effective = torch.linspace(-2, 2, 16).view(2, 8).to(torch.float8_e4m3fn)
+    state = {"weight": effective, "bias": torch.zeros(2)}
+    layer.load_state_dict(state)
+    assert_equal(layer.weight_orig.detach(), effective.float() / C)
+    with pytest.raises(RuntimeError, match="'weight' is a Tensor that cannot be divided by c"):
+        layer.load_state_dict(state, assign=True)
+
+
+class Sealed(torch.Tensor):
+    """A tensor that lets nobody compute with it."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func in (torch.Tensor.div, torch.Tensor.__truediv__):
+            raise TypeError("sealed")
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def test_values_that_cannot_be_divided_are_refused(layer):
+    """The error names the entry and the kind of tensor; the layer keeps its weight."""
+    before = layer.weight.detach().clone()
+    state = {"weight": torch.ones(2, 8).as_subclass(Sealed), "bias": torch.zeros(2)}
+    with pytest.raises(RuntimeError, match="'weight' is a Sealed that cannot be divided by c"):
+        layer.load_state_dict(state)
+    assert_equal(layer.weight.detach(), before)

@@ -322,3 +322,11 @@ def test_a_forward_that_is_replaced_later_is_called():
     layer = equalize_lr(Patched(3, 2))
     Patched.forward = lambda self, x: "patched"
     assert layer(torch.ones(1, 3)) == "patched"
+
+
+def test_options_of_conversions_arrive():
+    """`to_empty(recurse=False)` does not touch the weights of the layers inside."""
+    layer = equalize_lr(nn.MultiheadAttention(4, 2))
+    layer.to_empty(device="meta", recurse=False)
+    assert layer.in_proj_weight.is_meta
+    assert not layer.out_proj.weight.is_meta

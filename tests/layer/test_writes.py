@@ -407,3 +407,19 @@ def test_what_is_loaded_comes_after_what_was_written(layer, assign):
         held.fill_(3.0)
     layer.load_state_dict(plain.state_dict(), assign=assign)
     assert_equal(layer.weight, plain.weight)
+
+
+def test_an_array_that_is_written_twice(layer):
+    """What was stored is what later values are compared with."""
+    array = layer.weight.detach().numpy()
+    for value in (2.0, 3.0):
+        array[...] = value
+        assert_equal(layer.weight.detach(), torch.full((2, 4), value))
+
+
+def test_a_tie_to_one_of_many_weights_that_are_held(layer):
+    """The layer is tied to the weight that was assigned, whatever others somebody holds."""
+    others = [equalize_lr(nn.Linear(4, 2), gain=1.0) for _ in range(3)]
+    weights = [other.weight for other in others]
+    layer.weight = weights[1]
+    assert layer.weight_orig is others[1].weight_orig
