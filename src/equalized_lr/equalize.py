@@ -95,7 +95,7 @@ def equalize_lr(
     The constant is that of He et al. 2015 (equations 10 and 14); applying it at run time is Karras
     et al. 2018, "Progressive Growing of GANs", section 4.1.
     """
-    plan = plan_equalizing(module, name, Rule.checked(gain, mode, lr_mul, fan), where, fans)
+    plan = plan_equalizing(module, name, Rule.checked(gain, mode, lr_mul), where, fans, fan=fan)
     _check(plan, module, init, generator)
     if optimizer is not None and init != "keep":
         raise InvalidArgument("init", init, "'keep' where an optimizer is to go on")

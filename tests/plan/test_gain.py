@@ -44,6 +44,19 @@ def test_smooth_functions(function):
     assert gain_of(function) == pytest.approx(moment**-0.5, rel=1e-9)
 
 
+def test_a_function_of_single_precision():
+    """What rounds its values is integrated as well as they are known."""
+    assert gain_of(lambda z: F.relu(z.float())) == pytest.approx(math.sqrt(2), rel=1e-6)
+    assert gain_of(lambda z: F.relu(z.bfloat16())) == pytest.approx(math.sqrt(2), rel=1e-3)
+
+
+def test_tails_on_one_side():
+    """Growth is seen wherever it is."""
+    for side in (1, -1):
+        with pytest.raises(errors.InvalidArgument, match="does not converge"):
+            gain_of(lambda z, side=side: torch.exp((side * z).clamp(min=0).square() / 3))
+
+
 def test_unit_responses_stay_unit_responses():
     """A layer with this gain that reads f of them gives such ones; with sqrt(2) it does not."""
     z = torch.randn(2000, 400, dtype=torch.float64)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from equalized_lr import LeftAlone, equalize_lr, he_scales, is_equalized, observe
+from equalized_lr import Fan, LeftAlone, equalize_lr, fans, he_scales, is_equalized, observe
 from tests.support.assertions import Snapshot
 
 
@@ -94,6 +94,34 @@ def test_layers_that_may_scale_by_hand_are_named():
     """A subclass with a forward of its own is equalized, and said to be worth a look."""
     net = nn.Sequential(nn.Linear(8, 8), EqualLinear(8, 8))
     with pytest.warns(LeftAlone, match=r"1 layer\(s\) .* may scale .*'1.weight' \(EqualLinear\)"):
+        equalize_lr(net)
+
+
+class Registered(Experts):
+    """A layer type that its author has registered."""
+
+
+@fans.register
+def _(layer: Registered):
+    return {"up": Fan(8, 8)}
+
+
+class Rewritten(Registered):
+    def forward(self, x):
+        return 0.5 * super().forward(x)
+
+
+def test_registered_layers_need_no_word():
+    """Whoever registers a type knows its forward; a subclass with another one is named."""
+    equalize_lr(nn.Sequential(nn.Linear(8, 8), Registered()))
+    with pytest.warns(LeftAlone, match=r"'1.up' \(Rewritten\)"):
+        equalize_lr(nn.Sequential(nn.Linear(8, 8), Rewritten()))
+
+
+def test_five_are_all_named():
+    """Nothing more is said of as many as there is room for."""
+    net = nn.Sequential(nn.Linear(8, 8), *(Experts() for _ in range(5)))
+    with pytest.warns(LeftAlone, match=r"'4.up' \(Experts\), '5.up' \(Experts\)\. Find"):
         equalize_lr(net)
 
 

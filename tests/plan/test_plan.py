@@ -52,10 +52,21 @@ def test_what_removal_means():
         plan_removal(nn.LayerNorm(2), "bias")
 
 
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out"])
+def test_the_fan_of_one_parameter(mode):
+    """What the call says wins over a mapping, and a mapping over the table, in either mode."""
+    rule, layer = Rule.checked(1.0, mode, lambda fan: fan**0.5), nn.Linear(4, 4)
+    by_mapping = plan_equalizing(layer, "weight", rule, None, {"weight": 16})
+    assert [(share.scale, share.lr_mul) for share in by_mapping.weights] == [(1.0, 4.0)]
+    by_call = plan_equalizing(layer, "weight", rule, None, {"weight": 16}, fan=64)
+    assert [(share.scale, share.lr_mul) for share in by_call.weights] == [(1.0, 8.0)]
+    assert [slot.qualified_name for slot in by_call.biases[0].slots] == ["bias"]
+
+
 def test_arguments_that_do_not_go_together():
     """`fan` goes with a name, `where` with a whole model."""
     layer = nn.Linear(4, 4)
     with pytest.raises(errors.InvalidArgument, match="it goes with name="):
-        plan_equalizing(layer, None, Rule.checked(1.0, "fan_in", 1.0, 3), None)
+        plan_equalizing(layer, None, RULE, None, fan=3)
     with pytest.raises(errors.InvalidArgument, match="where"):
         plan_equalizing(layer, "weight", RULE, lambda *_: True)

@@ -127,6 +127,19 @@ def test_each_weight_counts_once():
     assert translate_lr(equalize_lr(nn.Linear(4, 4), gain=1.0, lr_mul=0.25), 1.0) == 8
 
 
+def test_a_module_in_two_places():
+    """Its weight may be named by either path, and counts once."""
+    layer = nn.Linear(4, 4)
+    net = nn.ModuleDict({"a": layer, "b": layer})
+    assert translate_lr(net, 1.0, scales={"b.weight": 0.5}) == 2.0
+    assert translate_lr(net, 1.0, scales={"a.weight": 0.5, "b.weight": 0.5}) == 2.0
+
+
+def test_a_mapping_of_fans():
+    """What is known beside the table counts, without a warning."""
+    assert he_scales(nn.Linear(4, 4), gain=1.0, fans={"weight": 16}) == {"weight": 0.25}
+
+
 def test_rates_that_cannot_be_translated():
     """Models without a scale, rates that are none, names and numbers that do not fit."""
     layer = nn.Linear(4, 4)

@@ -52,9 +52,12 @@ def test_a_mapping_of_fans_wins():
 
 def test_the_name_of_the_bias_stays_the_tables():
     """A mapping that does not say which bias belongs to a weight leaves that to the table."""
-    attention = nn.MultiheadAttention(4, 2)
-    slot = next(slots_of(attention, {"in_proj_weight": Fan(4, 4)}))
+    attention = nn.MultiheadAttention(4, 2, kdim=6)
+    slot = next(slots_of(attention, {"q_proj_weight": Fan(4, 4)}))
+    assert slot.name == "q_proj_weight"
     assert bias_of(slot) == "in_proj_bias"
+    slot = next(slots_of(attention, {"q_proj_weight": Fan(4, 4, "bias_k")}))
+    assert slot.fan.bias == "bias_k"
 
 
 def test_weights_that_something_else_computes():

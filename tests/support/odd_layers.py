@@ -169,6 +169,22 @@ def lora(m, x):
     return F.linear(x, m.w) + (x @ m.a.T) @ m.b.T * 0.5
 
 
+def generated_by_weights(m, x, z):
+    """A network that makes kernels: with a bias it is a layer, and its fan is that of the layer."""
+    kernel = torch.addmm(m.b, z, m.w).view(6, 4, 3, 3)
+    return F.conv2d(x, kernel)
+
+
+@torch.library.custom_op("equalized_lr_tests::rounded", mutates_args=())
+def rounded(w: torch.Tensor) -> torch.Tensor:
+    return w.round(decimals=3)
+
+
+@rounded.register_fake
+def _(w):
+    return torch.empty_like(w)
+
+
 P = parameter
 # fmt: off
 CASES = {
@@ -209,6 +225,9 @@ CASES = {
         (SEQUENCE, torch.tensor([2, 0])), {"w": (8, 4)}),
     "vmap": (lambda m, x: torch.vmap(lambda w: F.linear(x, w))(m.w), {"w": P(4, *W)}, (X,),
         {"w": (8, 5)}),
+    "own operation": (lambda m, x: F.linear(x, rounded(m.w)), {"w": P(*W)}, (X,), {"w": (8, 5)}),
+    "kernels of raw weights": (generated_by_weights, {"w": P(8, 216), "b": P(216)},
+        (IMAGE, torch.ones(1, 8)), {"w": (8, 216)}),
     "mixed kernels": (mixed_kernels, {"w": P(3, 216)}, (IMAGE, torch.ones(2, 3)), {"w": (36, 54)}),
     "summed kernels": (summed_kernels, {"w": P(3, 6, 4, 3, 3)}, (IMAGE, torch.ones(2, 3)),
         {"w": (36, 54)}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -36,17 +36,18 @@ def is_norm(module: nn.Module) -> bool:
 def _is_torchs(module: nn.Module) -> bool:
     containers = nn.ParameterList | nn.ParameterDict
     compiled = isinstance(module, torch.jit.ScriptModule)  # whose class says nothing
-    known = type(module).__module__.startswith("torch.nn.") and not isinstance(module, containers)
-    return known or compiled
+    return compiled or (_is_of_torch(type(module)) and not isinstance(module, containers))
 
 
 def computes_its_own_way(module: nn.Module) -> bool:
     """Whether a subclass of a known layer has a forward of its own, which may scale, too."""
-    kind: type = getattr(type(module), "_plain_class", type(module))
-    if not fans(module) or kind.__module__.startswith("torch.nn."):
-        return False
-    known = next((base for base in kind.__mro__ if base.__module__.startswith("torch.nn.")), kind)
-    return getattr(kind, "forward", None) is not getattr(known, "forward", None)
+    kind: Any = getattr(type(module), "_plain_class", type(module))
+    known: Any = next(base for base in kind.__mro__ if base in fans.registry or _is_of_torch(base))
+    return bool(fans(module)) and kind.forward is not known.forward
+
+
+def _is_of_torch(kind: type) -> bool:
+    return kind.__module__.startswith("torch.nn.")
 
 
 def left_alone(selected: Sequence[Slot], slots: Sequence[Slot]) -> str | None:

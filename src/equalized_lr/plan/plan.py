@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import SupportsFloat, cast
 
 from torch import Tensor, nn
 
-from equalized_lr.arguments import refuse_non_module
+from equalized_lr.arguments import positive, refuse_non_module
 from equalized_lr.errors import (
     AlreadyEqualized,
     InvalidArgument,
@@ -67,7 +67,13 @@ class Plan:
 
 
 def plan_equalizing(
-    root: nn.Module, name: str | None, rule: Rule, where: Where | None, fans: Fans | None = None
+    root: nn.Module,
+    name: str | None,
+    rule: Rule,
+    where: Where | None,
+    fans: Fans | None = None,
+    *,
+    fan: SupportsFloat | None = None,
 ) -> Plan:
     """What `equalize_lr` means by its arguments.
 
@@ -82,9 +88,9 @@ def plan_equalizing(
             raise InvalidArgument("name", type(name).__name__, expected)
         if where is not None:
             raise InvalidArgument("where", where, "None where one parameter is named")
-        return plan_parameter(root, rule, name, fans)
-    if rule.fan is not None:
-        raise InvalidArgument("fan", rule.fan, "None in a whole-model call: it goes with name=")
+        return plan_parameter(root, rule, name, fans, fan)
+    if fan is not None:
+        raise InvalidArgument("fan", fan, "None in a whole-model call: it goes with name=")
     plan = plan_model(root, rule, where, fans)
     if not plan.weights:
         refuse_converted(root)
@@ -106,7 +112,13 @@ def plan_model(root: nn.Module, rule: Rule, where: Where | None, fans: Fans | No
     return _plan(slots, rule, weights)
 
 
-def plan_parameter(module: nn.Module, rule: Rule, name: str, fans: Fans | None = None) -> Plan:
+def plan_parameter(
+    module: nn.Module,
+    rule: Rule,
+    name: str,
+    fans: Fans | None = None,
+    fan: SupportsFloat | None = None,
+) -> Plan:
     """One parameter of the module itself, and the bias that goes with it."""
     kind, slots = type(module).__name__, list(slots_of(module, fans))
     slot = next((slot for slot in slots if (slot.path, slot.name) == ("", name)), None)
@@ -118,8 +130,9 @@ def plan_parameter(module: nn.Module, rule: Rule, name: str, fans: Fans | None =
         raise AlreadyEqualized(name, kind, slot.scale)
     refuse_owned(slot)
     refuse_empty(slot)
-    if rule.fan is not None:
-        slot = slot._replace(fan=Fan(rule.fan, rule.fan, slot.fan and slot.fan.bias))
+    if fan is not None:
+        number = positive("fan", fan)
+        slot = slot._replace(fan=Fan(number, number, slot.fan and slot.fan.bias))
     if slot.fan is None:
         raise UnknownFan(name, kind)
     return _plan(slots, rule, [slot])
@@ -164,7 +177,7 @@ def plan_removal(root: nn.Module, name: str | None) -> Plan:
         refuse_detachment(slot)
     shares = merge(Share(slot.scale, [slot]) for slot in equalized if slot.scale is not None)
     if name is not None:
-        names = _removed_with(root, name, equalized)
+        names = _removed_with(name, equalized)
         shares = [s for s in shares if any(t.path == "" and t.name in names for t in s.slots)]
     if not shares:
         kind = type(root).__name__
@@ -172,7 +185,7 @@ def plan_removal(root: nn.Module, name: str | None) -> Plan:
     return Plan(shares, [], [])
 
 
-def _removed_with(module: nn.Module, name: str, equalized: Sequence[Slot]) -> set[str]:
+def _removed_with(name: str, equalized: Sequence[Slot]) -> set[str]:
     """The name and that of its equalized bias, unless another equalized weight needs the bias."""
     own = {slot.name: bias_of(slot) for slot in equalized if slot.path == ""}
     names = {name} & own.keys()

@@ -118,7 +118,8 @@ def derive(name: str, operands: Sequence[Operand], size: int, power: float | Non
     whole = [each for each in weights if each.size == size] or weights
     keys = {key for each in whole for key in each.source.degrees}
     signs = PRODUCTS.get(name)
-    merged = _multiply(operands, signs, keys) if signs else _unite(sources, keys)
+    every = [each.source for each in operands]
+    merged = _multiply(every, signs, keys) if signs else _unite(every, keys)
     factor = UNKNOWN if power is None else power
     largest, activation = max(each.size for each in weights), max(activations, default=0)
     is_gain = largest <= size == activation or any(largest < size == each.size for each in others)
@@ -131,16 +132,16 @@ def derive(name: str, operands: Sequence[Operand], size: int, power: float | Non
     )
 
 
-def _multiply(operands: Sequence[Operand], signs: Sequence[int], keys: set[int]) -> Provenance:
-    signed = list(zip((each.source for each in operands), signs, strict=False))
+def _multiply(sources: Sequence[Provenance], signs: Sequence[int], keys: set[int]) -> Provenance:
+    signed = list(zip(sources, signs, strict=False))
     degrees = {key: sum(sign * s.degrees.get(key, 0.0) for s, sign in signed) for key in keys}
     # A gain of its own may be as large as it likes; what has no degrees is a number.
     counted = [(s.constant, sign) for s, sign in signed if not s.degrees or keys & set(s.degrees)]
     return Provenance(degrees=degrees, constant=math.prod(_power(*each) for each in counted))
 
 
-def _unite(operands: Sequence[Operand], keys: set[int]) -> Provenance:
-    sources = [each.source for each in operands if keys & set(each.source.degrees)]
+def _unite(sources: Sequence[Provenance], keys: set[int]) -> Provenance:
+    sources = [each for each in sources if keys & set(each.degrees)]
     degrees = {key: _common(s.degrees[key] for s in sources if key in s.degrees) for key in keys}
     return Provenance(degrees=degrees, constant=_common(s.constant for s in sources))
 
@@ -166,7 +167,7 @@ def contraction_of(left: Provenance, right: Provenance, weight: Provenance | Non
     if weight is None and (level is Level.INPUT or (equals and not shared)):
         return Provenance(level)
     keys = {*weight.degrees} if weight else {*left.degrees, *right.degrees}
-    merged = _multiply([Operand(0, left), Operand(0, right)], (1, 1), keys)
+    merged = _multiply((left, right), (1, 1), keys)
     return replace(merged, level=level, faint=not (equals and shared))
 
 

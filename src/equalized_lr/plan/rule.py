@@ -28,18 +28,14 @@ class Rule:
         gain: the ratio that makes up for the nonlinearity, sqrt(2) for ReLU.
         mode: "fan_in" keeps the size of the responses, "fan_out" that of the gradients.
         lr_mul: StyleGAN's learning rate multiplier, or a function that gives it for a fan.
-        fan: a number that stands for whatever `fans` says, or None.
     """
 
     gain: float
     mode: Mode
     lr_mul: float | Callable[[float], SupportsFloat]
-    fan: float | None = None
 
     @classmethod
-    def checked(
-        cls, gain: Gain, mode: Mode, lr_mul: LrMul, fan: SupportsFloat | None = None
-    ) -> Rule:
+    def checked(cls, gain: Gain, mode: Mode, lr_mul: LrMul) -> Rule:
         """The rule of a public call, or an `InvalidArgument`."""
         if mode not in ("fan_in", "fan_out"):
             raise InvalidArgument("mode", mode, "'fan_in' or 'fan_out'")
@@ -47,7 +43,6 @@ class Rule:
             gain=_gain(gain),
             mode=mode,
             lr_mul=lr_mul if callable(lr_mul) else positive("lr_mul", lr_mul),
-            fan=None if fan is None else positive("fan", fan),
         )
 
     def scale(self, fan: Fan) -> float:
@@ -67,7 +62,7 @@ class Rule:
         return self.lr_mul
 
     def _connections(self, fan: Fan) -> float:
-        return self.fan or positive(self.mode, getattr(fan, self.mode))
+        return positive(self.mode, getattr(fan, self.mode))
 
 
 def _gain(gain: Gain) -> float:

@@ -89,8 +89,6 @@ def _slots_of_module(path: str, module: nn.Module, known: Mapping[str, Fan]) -> 
 
 def _is_computed(module: nn.Module, name: str) -> bool:
     # Asking for its value would run what computes it, such as a power iteration.
-    if name in module._parameters:
-        return False
     return name in vars(module) or hasattr(type(module), name)
 
 

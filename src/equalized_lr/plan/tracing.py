@@ -189,7 +189,7 @@ class Tracer(TorchDispatchMode):
         for key in {key for each in weights for key in each.source.degrees}:
             if key in self._tables:
                 use = Use(name, self._tables[key], 1.0, (Level.INPUT, Sight.CONTRACTION))
-                self._record(Provenance(degrees={key: 0.0}), use)
+                self.uses.setdefault(key, {})[use] = None
             else:
                 self.opaque[key] = name
         return True
