@@ -9,6 +9,7 @@ from torch.nn.utils import prune
 from torch.nn.utils.parametrize import register_parametrization
 
 from equalized_lr import (
+    cached,
     equalize_lr,
     errors,
     is_equalized,
@@ -86,6 +87,15 @@ def test_the_weight_of_another_equalized_layer_is_a_tie(layer):
     assert layer.weight_orig is other.weight_orig
     with pytest.raises(errors.NotAssignable, match="a weight with c = 0.353553"):
         layer.weight = third.weight
+    assert layer.weight_orig is other.weight_orig
+
+
+def test_a_tie_inside_of_cached(layer):
+    """A weight that is kept for many forwards is known as well."""
+    other = equalize_lr(nn.Linear(8, 2))
+    with cached():
+        layer.weight = other.weight
+        assert layer.weight is other.weight
     assert layer.weight_orig is other.weight_orig
 
 

@@ -15,8 +15,8 @@ from equalized_lr.errors import (
     Unscalable,
     WrappedOnTop,
 )
+from equalized_lr.layer.caching import parameter_behind
 from equalized_lr.layer.hook import scales_of, store_all_writes, stored, stored_name
-from equalized_lr.layer.writes import parameter_behind
 from equalized_lr.tensors import has_overflowed, is_dtensor, module_holding, unscalable_kind
 
 

@@ -96,6 +96,11 @@ class Cache:
         self._kept[key] = Kept(raw, scale, weight, is_long=self.is_long)
         return weight
 
+    def parameter_of(self, weight: Tensor) -> tuple[Tensor, float] | None:
+        """The stored parameter and c of a weight in the cache."""
+        pairs = ((kept.raw, kept.scale) for kept in self._kept.values() if kept.values is weight)
+        return next(pairs, None)
+
     def store_writes(self) -> None:
         """Takes what was written into the weights into the parameters."""
         for kept in (*self._kept.values(), *self._former):
@@ -179,6 +184,12 @@ def _computed(raw: Tensor, scale: float) -> Tensor:
         return _multiply(raw, scale)
     finally:
         _set_grad_enabled(False)
+
+
+def parameter_behind(weight: Tensor) -> tuple[Tensor, float] | None:
+    """The stored parameter and c of a weight that was read from some layer."""
+    cache = current_cache()
+    return (cache and cache.parameter_of(weight)) or writes.remembered_parameter(weight)
 
 
 def store_writes(raw: Tensor) -> None:

@@ -178,7 +178,7 @@ def held_weight(raw: Tensor, scale: float) -> Tensor | None:
     return None
 
 
-def parameter_behind(weight: object) -> tuple[Tensor, float] | None:
+def remembered_parameter(weight: object) -> tuple[Tensor, float] | None:
     """The stored parameter and c of a weight that was read from some layer."""
     for records in list(remembered.values()):
         for one in records:
