@@ -108,6 +108,22 @@ def test_names_that_are_none(argument):
         describe(nn.Linear(2, 2), **{argument: {"wieght": 1.0}})
 
 
+@pytest.mark.parametrize("argument", ["scales", "fans"])
+def test_numbers_that_cannot_be(argument):
+    """A weight has no constant of zero, nor no connections."""
+    with pytest.raises(errors.InvalidArgument, match=rf"^{argument}\['weight'\]=0 "):
+        describe(nn.Linear(2, 2), **{argument: {"weight": 0}})
+
+
+def test_a_weight_without_elements():
+    """It has its line and no spreads, whatever its constant is said to be."""
+    with pytest.warns(UserWarning, match="zero-element"):
+        layer = nn.Linear(0, 4)
+    line = one(layer, "weight", scales={"weight": 0.5})
+    assert (line.shape, line.scale, line.stored_std, line.std) == ((4, 0), 0.5, None, None)
+    assert line.note == "plain"
+
+
 def test_a_forward_of_its_own():
     """A subclass that may compute something else than its class is named, until it is observed."""
 
