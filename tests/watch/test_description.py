@@ -28,13 +28,13 @@ def test_numbers(sample, gain, lr_mul):
     before.assert_unchanged()
     for name, c in he_scales(layer).items():
         module, _, own = name.rpartition(".")
-        held = layer.get_submodule(module)
+        owner = layer.get_submodule(module)
         assert lines[name].scale == c
         assert lines[name].equalized
-        assert lines[name].shape == tuple(getattr(held, own).shape)
-        if getattr(held, own).numel() > 1:
+        assert lines[name].shape == tuple(getattr(owner, own).shape)
+        if getattr(owner, own).numel() > 1:
             for spread, tensor in (("std", own), ("stored_std", f"{own}_orig")):
-                expected = getattr(held, tensor).detach().std().item()
+                expected = getattr(owner, tensor).detach().std().item()
                 assert getattr(lines[name], spread) == pytest.approx(expected, rel=1e-4)
 
 

@@ -52,14 +52,14 @@ def follow(net, optimizer, steps=6, every=1):
 
 def by_hand(net, optimizer, steps=6):
     """The oracle: effective weights, read before and after each step."""
-    seen = {name: [] for name in ("0", "2", "4")}
+    ratios = {name: [] for name in ("0", "2", "4")}
     for _ in range(steps):
-        before = {name: net.get_submodule(name).weight.detach().clone() for name in seen}
+        before = {name: net.get_submodule(name).weight.detach().clone() for name in ratios}
         train(net, optimizer, 1)
         for name, old in before.items():
             new = net.get_submodule(name).weight.detach()
-            seen[name].append(((new - old).norm() / old.norm()).item())
-    return {f"{name}.weight": steps for name, steps in seen.items()}
+            ratios[name].append(((new - old).norm() / old.norm()).item())
+    return {f"{name}.weight": steps for name, steps in ratios.items()}
 
 
 MAKERS = {
