@@ -202,8 +202,8 @@ def test_describe_one_of_several(tmp_path, capsys):
     for options, titles in (((), ["g", "g_ema"]), (("--entry", "g"), ["g"])):
         assert run("describe", tmp_path / "two.pt", *options) == 0
         printed = capsys.readouterr().out.splitlines()
-        found = [line for line in printed if "tensors, like" in line]
-        assert [line.split(":")[0] for line in found] == titles
+        networks = [line for line in printed if "tensors, like" in line]
+        assert [line.split(":")[0] for line in networks] == titles
 
 
 def test_help(capsys):

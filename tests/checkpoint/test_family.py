@@ -16,6 +16,10 @@ def test_by_names():
     assert detect({"c3": 0}, True) == "two"
     assert detect({"c3": 0, "a.b": 0}, False) is None
     assert detect({"xc3": 0, "aXb": 0}, False) is None
+    detect = by_names({"one": "a.b", "two": "^c#"}, first=True)
+    assert detect({"c3": 0, "a.b": 0}, False) == "one"
+    assert detect({"c3": 0}, False) == "two"
+    assert detect({"x": 0}, False) is None
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))

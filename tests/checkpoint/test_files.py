@@ -184,10 +184,10 @@ def test_damaged_files(tmp_path_factory, suffix, damages, kept):
         data[start : start + len(junk)] = junk
     path.write_bytes(data[: int(len(data) * kept) + 1])
     try:
-        found = files.entries(files.read(path))
+        states = files.entries(files.read(path))
     except errors.EqualizedLRError:
         return
-    for state in found.values():
+    for state in states.values():
         assert set(state) is not None
 
 

@@ -21,8 +21,8 @@ def test_a_prefix_is_seen_through(network, prefix):
     family, _, state = stored(network)
     state = {prefix + key: tensor for key, tensor in state.items()}
     state |= {f"encoder.body.{i}.w": torch.ones(2) for i in range(2 * len(state))}
-    found = {(like.family, like.prefix) for like in likenesses(State.of(state))}
-    assert any(name == family and prefix.startswith(start) for name, start in found)
+    likely = {(like.family, like.prefix) for like in likenesses(State.of(state))}
+    assert any(name == family and prefix.startswith(start) for name, start in likely)
 
 
 def test_nothing_is_like_nothing():

@@ -55,3 +55,13 @@ def test_axes():
     assert Row("b").fits(())
     assert not Row("w", kernel=4).fits((2, 2, 3, 3))
     assert Row("w", order=(3, 2, 0, 1)).stored_shape((5, 4, 2, 3)) == (2, 3, 4, 5)
+
+
+def test_layers():
+    """A weight and its bias; an option is the weight's, and a mapping's bias is scaled, too."""
+    weight, bias = rows.layer("fc", rows.fan_in, "style", "style bias", suffix="_orig")
+    assert weight == Row("fc.weight", rows.fan_in, "style", suffix="_orig")
+    assert bias == Row("fc.bias", why="style bias")
+    weight, bias = rows.mapping("style.#", order=(1, 0))
+    assert weight == Row("style.#.weight", rows.slow, "mapping", order=(1, 0))
+    assert bias == Row("style.#.bias", rows.slow_bias, "mapping bias")

@@ -28,13 +28,13 @@ def test_numbers(sample, gain, lr_mul):
     before.assert_unchanged()
     for name, c in he_scales(layer).items():
         module, _, own = name.rpartition(".")
-        held = layer.get_submodule(module)
+        owner = layer.get_submodule(module)
         assert lines[name].scale == c
         assert lines[name].equalized
-        assert lines[name].shape == tuple(getattr(held, own).shape)
-        if getattr(held, own).numel() > 1:
+        assert lines[name].shape == tuple(getattr(owner, own).shape)
+        if getattr(owner, own).numel() > 1:
             for spread, tensor in (("std", own), ("stored_std", f"{own}_orig")):
-                expected = getattr(held, tensor).detach().std().item()
+                expected = getattr(owner, tensor).detach().std().item()
                 assert getattr(lines[name], spread) == pytest.approx(expected, rel=1e-4)
 
 
@@ -106,6 +106,22 @@ def test_names_that_are_none(argument):
     """A name that the module does not have is refused, not passed over."""
     with pytest.raises(errors.InvalidArgument, match=f"^{argument}='wieght'"):
         describe(nn.Linear(2, 2), **{argument: {"wieght": 1.0}})
+
+
+@pytest.mark.parametrize("argument", ["scales", "fans"])
+def test_numbers_that_cannot_be(argument):
+    """A weight has no constant of zero, nor no connections."""
+    with pytest.raises(errors.InvalidArgument, match=rf"^{argument}\['weight'\]=0 "):
+        describe(nn.Linear(2, 2), **{argument: {"weight": 0}})
+
+
+def test_a_weight_without_elements():
+    """It has its line and no spreads, whatever its constant is said to be."""
+    with pytest.warns(UserWarning, match="zero-element"):
+        layer = nn.Linear(0, 4)
+    line = one(layer, "weight", scales={"weight": 0.5})
+    assert (line.shape, line.scale, line.stored_std, line.std) == ((4, 0), 0.5, None, None)
+    assert line.note == "plain"
 
 
 def test_a_forward_of_its_own():

@@ -21,7 +21,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from equalized_lr import LearningSpeed, equalize_lr, errors, remove_equalized_lr
 from equalized_lr.optim import ScaledSteps, implicit, init_
-from equalized_lr.watch.follower import POINTS, Track, Weight, relative_step
+from equalized_lr.plan.slots import Slot
+from equalized_lr.watch.follower import POINTS, Track, relative_step
 from equalized_lr.watch.learning_speed import Speed, Speeds
 from equalized_lr.watch.speed_plot import blocks_of
 from tests.support import strategies
@@ -51,14 +52,14 @@ def follow(net, optimizer, steps=6, every=1):
 
 def by_hand(net, optimizer, steps=6):
     """The oracle: effective weights, read before and after each step."""
-    seen = {name: [] for name in ("0", "2", "4")}
+    ratios = {name: [] for name in ("0", "2", "4")}
     for _ in range(steps):
-        before = {name: net.get_submodule(name).weight.detach().clone() for name in seen}
+        before = {name: net.get_submodule(name).weight.detach().clone() for name in ratios}
         train(net, optimizer, 1)
         for name, old in before.items():
             new = net.get_submodule(name).weight.detach()
-            seen[name].append(((new - old).norm() / old.norm()).item())
-    return {f"{name}.weight": steps for name, steps in seen.items()}
+            ratios[name].append(((new - old).norm() / old.norm()).item())
+    return {f"{name}.weight": steps for name, steps in ratios.items()}
 
 
 MAKERS = {
@@ -191,7 +192,7 @@ def test_weights_take_turns():
 def test_memory_is_bounded(count, every, first):
     """However long the training, there are fewer points than POINTS, and their mean is right."""
     parameter = torch.ones(1, 1)
-    track, values = Track(Weight("w", "Linear", None, parameter), every, first), []
+    track, values = Track(Slot("", nn.Module(), "w"), parameter, every, first), []
     for step in range(count):
         if step >= track.next:
             track.add(step, parameter / (1 + step))
@@ -209,7 +210,7 @@ def test_memory_is_bounded(count, every, first):
 def test_merged_points_are_means(every):
     """At the limit neighbours become one point at the place of the first, and half are taken."""
     parameter = torch.full((1, 1), 2.0)
-    track = Track(Weight("w", "Linear", None, parameter), every, 0)
+    track = Track(Slot("", nn.Module(), "w"), parameter, every, 0)
     for number in range(POINTS):
         assert track.next == number * every
         track.add(number * every, parameter / (2.0 if number % 2 else 4.0))
@@ -244,15 +245,18 @@ def test_a_parameter_that_is_replaced():
 
 
 def test_changes_of_form_in_mid_training():
-    """Wrapping and removing between two steps changes neither the rows nor the speeds."""
+    """Wrapping and removing between two steps changes neither the rows nor the speeds, only c."""
     net = perceptron()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     with LearningSpeed(net, optimizer, every=1) as speed:
         train(net, optimizer, 2)
+        assert [row.scale for row in speed.table()] == [None, None, None]
         equalize_lr(net, init="keep", optimizer=optimizer)
         train(net, optimizer, 2)
+        assert [row.scale for row in speed.table()] == [0.5, 0.25, 0.25]
         remove_equalized_lr(net, optimizer=optimizer)
         train(net, optimizer, 2)
+        assert [row.scale for row in speed.table()] == [None, None, None]
     twin = perceptron()
     expected = by_hand(twin, MAKERS["plain"](twin))
     for name, points in speed.relative_steps.items():

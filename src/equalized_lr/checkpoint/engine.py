@@ -23,11 +23,6 @@ class _Match:
     path: str
     name: str
     number: int
-    back: bool
-
-    def here(self, name: str) -> str:
-        """A sibling's key in the argument."""
-        return self.path + name + ("" if self.back else self.row.suffix)
 
 
 class Reading:
@@ -53,9 +48,9 @@ class Reading:
         for key, dotted in self.dotted.items():
             shape = tuple(self.tensors[dotted].shape)
             matches = self._matches(dotted)
-            fitting = self._fitting(dotted, matches)
-            if fitting:
-                conversions.append(self._conversion(fitting[0], key, dotted))
+            match = self._fitting(dotted, matches)
+            if match:
+                conversions.append(self._conversion(match, key, dotted))
             elif matches:
                 axes = " or ".join(map(str, matches[0].row.axes)) or "other"
                 raise UnfitTensor(key, shape, f"has {len(shape)} axes", f"{axes} axes")
@@ -68,29 +63,35 @@ class Reading:
     def known(self) -> int:
         """How many keys fit the table."""
         known = filter(_union(tuple(keys for _, keys in self.rows)).fullmatch, self.tensors)
-        return sum(bool(self._fitting(dotted, self._matches(dotted))) for dotted in known)
+        return sum(self._fitting(key, self._matches(key)) is not None for key in known)
 
     def _matches(self, dotted: str) -> list[_Match]:
         return [match for row, keys in self.rows if (match := self._match(row, keys, dotted))]
 
-    def _fitting(self, dotted: str, matches: list[_Match]) -> list[_Match]:
+    def _fitting(self, dotted: str, matches: list[_Match]) -> _Match | None:
+        """The first match whose kind of tensor can have this shape."""
         shape = tuple(self.tensors[dotted].shape)
-        return [match for match in matches if match.row.fits(self._stored_shape(match.row, shape))]
+        fitting = (match for match in matches if match.row.fits(self._stored_shape(match, shape)))
+        return next(fitting, None)
 
     def _match(self, row: Row, keys: re.Pattern[str], key: str) -> _Match | None:
-        match = _parts(row, keys, key, self.back)
-        if match is None or (row.unless and match.here(row.unless) in self.tensors):
+        match = _parts(row, keys, key)
+        if match is None or (row.unless and self._sibling(match, row.unless) in self.tensors):
             return None
-        if row.only and match.path + row.only not in self.tensors:
+        if row.only and self._sibling(match, row.only) not in self.tensors:
             return None
         if row.last:
-            others = (_parts(row, keys, other, self.back) for other in self.tensors)
+            others = (_parts(row, keys, other) for other in self.tensors)
             if match.number < max(other.number for other in others if other):
                 return None
         return match
 
-    def _stored_shape(self, row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return row.stored_shape(shape) if self.back else shape
+    def _sibling(self, match: _Match, name: str) -> str:
+        """The key of a tensor beside another, as the argument has it."""
+        return match.path + name + ("" if self.back else match.row.suffix)
+
+    def _stored_shape(self, match: _Match, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return match.row.stored_shape(shape) if self.back else shape
 
     def _conversion(self, match: _Match, key: str, dotted: str) -> Conversion:
         row, tensor = match.row, self.tensors[dotted]
@@ -100,20 +101,15 @@ class Reading:
         if row.scale is None:
             return Conversion.alone(key, name, tensor, row.why)
         flip = row.flip if isinstance(row.flip, bool) else match.number >= self.facts[row.flip]
-        scale = self._scale(match, key, tuple(tensor.shape))
-        return Conversion.scaled(key, name, tensor, scale, row.why, order=row.order, flip=flip)
-
-    def _scale(self, match: _Match, key: str, shape: tuple[int, ...]) -> float:
-        scale = match.row.scale
-        assert scale is not None
-        if scale.beside:
-            sibling = self.tensors.get(match.here(scale.beside))
+        shape = tuple(tensor.shape)
+        if row.scale.beside:
+            sibling = self.tensors.get(self._sibling(match, row.scale.beside))
             if sibling is None:
-                raise UnfitTensor(
-                    key, shape, f"has no '{scale.beside}' beside it", "one, whose c it is in"
-                )
+                problem = f"has no '{row.scale.beside}' beside it"
+                raise UnfitTensor(key, shape, problem, "one, whose c it is in")
             shape = tuple(sibling.shape)
-        return scale.value(self._stored_shape(match.row, shape), self.facts)
+        scale = row.scale.value(self._stored_shape(match, shape), self.facts)
+        return Conversion.scaled(key, name, tensor, scale, row.why, order=row.order, flip=flip)
 
 
 @cache
@@ -134,13 +130,12 @@ def _union(patterns: tuple[re.Pattern[str], ...]) -> re.Pattern[str]:
     return re.compile("|".join(re.sub(r"\?P<\w+>", "?:", keys.pattern) for keys in patterns))
 
 
-def _parts(row: Row, keys: re.Pattern[str], key: str, back: bool) -> _Match | None:
+def _parts(row: Row, keys: re.Pattern[str], key: str) -> _Match | None:
     """The parts of a key, if the row knows it."""
-    found = keys.fullmatch(key)
-    if found is None:
+    parts = keys.fullmatch(key)
+    if parts is None:
         return None
-    number = int(found.groupdict().get("number") or 0)
-    return _Match(row, found["path"], found["name"], number, back)
+    return _Match(row, parts["path"], parts["name"], int(parts.groupdict().get("number") or 0))
 
 
 def first_row(rows: tuple[Row, ...], prefix: str, key: str) -> Row | None:

@@ -52,13 +52,20 @@ class Family:
     complete: Callable[[State, Sequence[Conversion]], None] | None = None
 
 
-def by_names(signs: Mapping[str, str]) -> Callable[[Mapping[str, Tensor], bool], str | None]:
-    """Picks the table whose sign is in a key, if there is one such table and no other."""
+def one_table(*rows: Row) -> dict[str, tuple[Row, ...]]:
+    """The tables of a family that has only this one."""
+    return {"": rows}
+
+
+def by_names(
+    signs: Mapping[str, str], *, first: bool = False
+) -> Callable[[Mapping[str, Tensor], bool], str | None]:
+    """Picks the table whose sign is in a key, the first or the only one."""
     patterns = {table: re.compile(pattern(sign)) for table, sign in signs.items()}
 
     def detect(state: Mapping[str, Tensor], plain: bool) -> str | None:
         keys = [key.replace("/", ".") for key in state]
         tables = [table for table, p in patterns.items() if any(map(p.search, keys))]
-        return tables[0] if len(tables) == 1 else None
+        return tables[0] if len(tables) == 1 or (tables and first) else None
 
     return detect

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-import tempfile
+import secrets
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -64,9 +64,13 @@ def _problem(path: Path) -> str:
         size = path.stat().st_size
     except (OSError, ValueError) as error:
         return f"{type(error).__name__}: {_first_line(error)}"
-    if not path.is_file():
-        return "it is a directory" if path.is_dir() else "it is no ordinary file"
-    return "" if size else "it is empty"
+    return _odd_kind(path) or ("" if size else "it is empty")
+
+
+def _odd_kind(path: Path) -> str:
+    if path.is_file() or not path.exists():
+        return ""
+    return "it is a directory" if path.is_dir() else "it is no ordinary file"
 
 
 def _read_torch(path: Path) -> Any:
@@ -178,11 +182,9 @@ def _conflict(path: Path, source: Path | None, force: bool) -> str:
         return f"its name ends in none of {', '.join(KNOWN)}"
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         return f"it is the same file as {source}"
-    if path.exists() and not path.is_file():
-        return "it is a directory" if path.is_dir() else "it is no ordinary file"
-    if os.path.lexists(path) and not force:
+    if os.path.lexists(path) and not force and not _odd_kind(path):
         return "a file of this name exists, which --force would replace"
-    return ""
+    return _odd_kind(path)
 
 
 def write(tensors: Mapping[str, Tensor], path: Path, *, force: bool = False) -> None:
@@ -192,42 +194,31 @@ def write(tensors: Mapping[str, Tensor], path: Path, *, force: bool = False) -> 
         EqualizedLRError: if it cannot be written.
     """
     refuse_target(path, force=force)
-    name = None
+    part = path.with_name(f".equalized-lr.{secrets.token_hex(8)}")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".equalized-lr.")
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             _dump(tensors, path, file)
             file.flush()
             os.fsync(file.fileno())
-            _open_to_others(name)
         refuse_target(path, force=force)
-        Path(name).replace(path)
+        part.replace(path)
     except (MissingPackage, UnwritableFile):
         raise
     except Exception as error:
         raise UnwritableFile(str(path), _first_line(error)) from error
     finally:
-        if name is not None:
-            with suppress(FileNotFoundError):
-                Path(name).unlink()
-
-
-def _open_to_others(name: str) -> None:
-    """Gives a temporary file, which is its owner's alone, the rights of an ordinary new file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    Path(name).chmod(0o666 & ~mask)
+        with suppress(OSError):
+            part.unlink()
 
 
 def _dump(tensors: Mapping[str, Tensor], path: Path, file: Any) -> None:
     if path.suffix == ".npz":
         numpy = needed("numpy")
-        arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             archive.comment = _forms(tensors, path).encode()
-            for key, array in arrays.items():
+            for key, tensor in tensors.items():
                 with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
-                    numpy.lib.format.write_array(member, array, allow_pickle=False)
+                    numpy.lib.format.write_array(member, tensor.numpy(), allow_pickle=False)
     elif path.suffix == ".safetensors":
         # The format knows no ties: each tensor is written by itself.
         apart = {key: tensor.clone().contiguous() for key, tensor in tensors.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import overload
 
 import torch
 from torch import Tensor
@@ -13,23 +12,12 @@ from equalized_lr.checkpoint.conversion import Conversion
 WIDTHS = (36, 14)
 
 
-class Explanation(Sequence[Conversion]):
+class Explanation(list[Conversion]):
     """What a conversion does to each tensor; its text is a table of that."""
 
-    def __init__(self, conversions: Sequence[Conversion], *, back: bool) -> None:
-        self._conversions, self._back = list(conversions), back
-
-    @overload
-    def __getitem__(self, index: int) -> Conversion: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Conversion]: ...
-
-    def __getitem__(self, index: int | slice) -> Conversion | list[Conversion]:
-        return self._conversions[index]
-
-    def __len__(self) -> int:
-        return len(self._conversions)
+    def __init__(self, conversions: Iterable[Conversion], *, back: bool) -> None:
+        super().__init__(conversions)
+        self._back = back
 
     def __repr__(self) -> str:
         rows = [(c.key, _shape(c.shape), self._factor(c), c.why) for c in self]

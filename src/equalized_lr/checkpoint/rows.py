@@ -132,6 +132,29 @@ class Row:
         return tuple(plain[self.order.index(axis)] for axis in range(len(plain)))
 
 
+# c of an ordinary layer, of one with the gain of its code base, and of a modulated convolution;
+# that of a mapping network, and of its biases.
+fan_in = Scale(1.0, out_in)
+with_gain = Scale("gain", out_in)
+modulated = Scale(1.0, one_out_in)
+slow = Scale(1.0, out_in, "lr_mul")
+slow_with_gain = Scale("gain", out_in, "lr_mul")
+slow_bias = Scale(lr_mul="lr_mul")
+
+
+def layer(path: str, scale: Scale, why: str, bias: str = "bias", **options: Any) -> tuple[Row, Row]:
+    """The weight of a layer, with what else its row says, and its bias, which is left alone."""
+    return Row(f"{path}.weight", scale, why, **options), Row(f"{path}.bias", why=bias)
+
+
+def mapping(
+    path: str, scale: Scale = slow, bias: Scale = slow_bias, **options: Any
+) -> tuple[Row, Row]:
+    """The weights of a mapping network, with what else their row says, and its biases."""
+    weight = Row(f"{path}.weight", scale, "mapping", **options)
+    return weight, Row(f"{path}.bias", bias, "mapping bias")
+
+
 def pattern(keys: str) -> str:
     """The regular expression of a row's keys."""
     return re.sub(r"[.#]", lambda sign: {".": r"\.", "#": r"(?:\d+)"}[sign[0]], keys)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from equalized_lr.arguments import refuse_non_module
+from equalized_lr.arguments import positive, refuse_non_module
 from equalized_lr.errors import EqualizedLRError, NothingToEqualize
-from equalized_lr.layer.hook import scales_of
 from equalized_lr.plan.left_alone import is_norm
 from equalized_lr.plan.scales import he_scales, translate_lr
-from equalized_lr.plan.slots import Fans, Slot, bias_of, named_slots, slots_of
+from equalized_lr.plan.slots import Fans, Slot, named_slots, slots_of
 from equalized_lr.tensors import is_dtensor
-from equalized_lr.watch.notes import Facts, note_of, usual_gain
-from equalized_lr.watch.report import Report, number_text, shape_text
+from equalized_lr.watch.notes import Notes
+from equalized_lr.watch.report import Report
 
 RATE = 1e-3  # the plain rate that the foot translates
 
@@ -52,11 +51,7 @@ class Description(Report[Line]):
     """The lines of `describe`: rows for programs, a table in a terminal and in a notebook."""
 
     heads = ("weight", "layer", "shape", "fan", "c", "stored", "std", "note")
-
-    def cells(self, row: Line) -> tuple[str, ...]:
-        """The texts of one line."""
-        numbers = map(number_text, (row.fan, row.scale, row.stored_std, row.std))
-        return row.name, row.layer, shape_text(row.shape), *numbers, row.note
+    attributes = ("name", "layer", "shape", "fan", "scale", "stored_std", "std", "note")
 
 
 def describe(
@@ -98,11 +93,13 @@ def describe(
 
     Raises:
         NotAModule: something else was given.
-        InvalidArgument: `scales` or `fans` name no parameter of the module.
+        InvalidArgument: `scales` or `fans` name no parameter of the module, or are not positive.
     """
     refuse_non_module(module)
     slots = [slot for slot in slots_of(module, fans) if slot.find() is not None]
     named_slots(module, "scales", scales or {})
+    for name, scale in (scales or {}).items():
+        positive(f"scales[{name!r}]", scale)
     refusal = []
     implicit = scales is not None
     if scales is None:
@@ -111,53 +108,38 @@ def describe(
         except EqualizedLRError as error:
             scales = {}
             refusal.append(f"equalize_lr would refuse this model: {error}")
-    facts = list(_facts(slots, scales))
-    usual = usual_gain(facts)
-    trains_stored = implicit or any(each.equalized for each in facts)
-    lines = [
-        _line(each, note_of(each, usual, equalized_beside=trains_stored, observed=fans is not None))
-        for each in facts
-    ]
-    return Description(lines, _rates(module, lines) + _rest(slots, lines) + refusal)
+    listed = list(filter(_is_listed, slots))
+    constants = {
+        slot.qualified_name: scales.get(slot.qualified_name) if slot.scale is None else slot.scale
+        for slot in listed
+    }
+    notes = Notes(listed, constants, implicit=implicit, observed=fans is not None)
+    lines = [_line(slot, constants[slot.qualified_name], notes) for slot in listed]
+    return Description(lines, _rates(module, constants) + _rest(slots) + refusal)
 
 
-def _facts(slots: Sequence[Slot], scales: Mapping[str, float]) -> Iterator[Facts]:
-    biases = {(slot.path, bias_of(slot)) for slot in slots if slot.scale is not None}
-    for slot in slots:
-        tensor, bias = slot.parameter, bias_of(slot)
-        if not (_is_matrix(tensor) or slot.scale is not None or slot.fan):
-            continue
-        yield Facts(
-            name=slot.qualified_name,
-            layer=slot.module,
-            tensor=tensor,
-            fan=slot.fan,
-            scale=scales.get(slot.qualified_name) if slot.scale is None else slot.scale,
-            equalized=slot.scale is not None,
-            is_bias=(slot.path, slot.name) in biases,
-            lr_mul=scales_of(slot.module).get(bias, 1.0) if bias else 1.0,
-            std=_std(tensor),
-        )
+def _is_listed(slot: Slot) -> bool:
+    tensor = slot.parameter
+    is_matrix = not is_lazy(tensor) and tensor.ndim >= 2
+    return is_matrix or slot.scale is not None or slot.fan is not None
 
 
-def _is_matrix(tensor: Tensor) -> bool:
-    return not is_lazy(tensor) and tensor.ndim >= 2
-
-
-def _line(facts: Facts, note: str) -> Line:
-    std, scale = facts.std, facts.scale
-    plain = std * scale if facts.equalized and std is not None and scale else std
-    raw = std if facts.equalized or std is None or scale is None else std / scale
+def _line(slot: Slot, scale: float | None, notes: Notes) -> Line:
+    tensor, equalized = slot.parameter, slot.scale is not None
+    std = _std(tensor)
+    stored, effective = None, std
+    if std is not None and scale is not None:
+        stored, effective = (std, std * scale) if equalized else (std / scale, std)
     return Line(
-        name=facts.name,
-        layer=type(facts.layer).__name__,
-        shape=() if is_lazy(facts.tensor) else tuple(facts.tensor.shape),
-        fan=facts.fan and facts.fan.fan_in,
+        name=slot.qualified_name,
+        layer=type(slot.module).__name__,
+        shape=() if is_lazy(tensor) else tuple(tensor.shape),
+        fan=slot.fan and slot.fan.fan_in,
         scale=scale,
-        equalized=facts.equalized,
-        stored_std=raw if scale is not None else None,
-        std=plain,
-        note=note,
+        equalized=equalized,
+        stored_std=stored,
+        std=effective,
+        note=notes.of(slot, std),
     )
 
 
@@ -172,8 +154,8 @@ def _std(tensor: Tensor) -> float | None:
     return float(values.to(torch.complex64 if values.is_complex() else torch.float32).std())
 
 
-def _rates(module: nn.Module, lines: list[Line]) -> list[str]:
-    scales = {line.name: line.scale for line in lines if line.scale is not None}
+def _rates(module: nn.Module, constants: Mapping[str, float | None]) -> list[str]:
+    scales = {name: scale for name, scale in constants.items() if scale is not None}
     try:
         rate = translate_lr(module, RATE, scales=scales)
     except NothingToEqualize:
@@ -184,10 +166,9 @@ def _rates(module: nn.Module, lines: list[Line]) -> list[str]:
     ]
 
 
-def _rest(slots: Sequence[Slot], lines: Sequence[Line]) -> list[str]:
+def _rest(slots: Sequence[Slot]) -> list[str]:
     """How many parameters have no line: nothing is left out without a word."""
-    listed = {line.name for line in lines}
-    rest = [slot.module for slot in slots if slot.qualified_name not in listed]
+    rest = [slot.module for slot in slots if not _is_listed(slot)]
     norms = sum(map(is_norm, rest))
     counts = ((norms, "of norms"), (len(rest) - norms, "others"))
     parts = [f"{count} {what}" for count, what in counts if count]

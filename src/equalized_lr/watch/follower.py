@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+import statistics
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,27 +14,10 @@ from torch.utils.hooks import RemovableHandle
 
 from equalized_lr.handover.groups import scale_of
 from equalized_lr.handover.stepping import not_compiled
-from equalized_lr.layer.hook import scales_of
-from equalized_lr.plan.slots import slots_of
+from equalized_lr.plan.slots import Slot, slots_of
 from equalized_lr.tensors import is_dtensor
 
 POINTS = 256  # samples that are kept of each weight; an even number
-
-
-class Weight(NamedTuple):
-    """What is followed.
-
-    Attributes:
-        name: its plain qualified name.
-        layer: the class of its layer.
-        scale: its c: in force, or that of its group in the implicit form; None if it has none.
-        parameter: what the optimizer trains.
-    """
-
-    name: str
-    layer: str
-    scale: float | None
-    parameter: Tensor
 
 
 class Track:
@@ -44,35 +27,38 @@ class Track:
     and from then on half as many are taken. So a training of any length fits, evenly spaced.
 
     Attributes:
-        weight: what is followed, as it was found last.
+        slot: where the weight was found last; its scale is that of its group if it has none.
+        parameter: what the optimizer trains.
         next: the step that is to be sampled next.
     """
 
-    def __init__(self, weight: Weight, every: int, first: int) -> None:
-        self.weight, self.next = weight, first
+    def __init__(self, slot: Slot, parameter: Tensor, every: int, first: int) -> None:
+        self.slot, self.parameter, self.next = slot, parameter, first
         self._every = every
-        self._at: list[int] = []
-        self._ratios: list[Tensor] = []
+        self._samples: list[tuple[int, Tensor]] = []
 
     def add(self, step: int, before: Tensor) -> None:
         """Takes the step from what the weight was before it to what it is now."""
-        self._at.append(step)
-        self._ratios.append(relative_step(before, self.weight.parameter.detach()))
-        if len(self._at) == POINTS:
-            self._at = self._at[::2]
-            pairs = zip(self._ratios[::2], self._ratios[1::2], strict=True)
-            self._ratios = [(one + other) / 2 for one, other in pairs]
+        self._samples.append((step, relative_step(before, self.parameter.detach())))
+        if len(self._samples) == POINTS:
+            pairs = zip(self._samples[::2], self._samples[1::2], strict=True)
+            self._samples = [(at, (one + other) / 2) for (at, one), (_, other) in pairs]
             self._every *= 2
         self.next = step + self._every
 
     def points(self) -> list[tuple[int, float]]:
         """Steps and relative steps; a weight that was zero had none, nor one that is not finite."""
-        pairs = zip(self._at, map(float, self._ratios), strict=True)
-        return [(step, ratio) for step, ratio in pairs if math.isfinite(ratio)]
+        numbers = [(step, float(ratio)) for step, ratio in self._samples]
+        return [(step, ratio) for step, ratio in numbers if math.isfinite(ratio)]
+
+    def median(self) -> float | None:
+        """The median of the relative steps, if there are any."""
+        points = self.points()
+        return statistics.median(ratio for _, ratio in points) if points else None
 
     def has_diverged(self) -> bool:
         """Whether the weight was seen with values that are not finite."""
-        return any(not ratio < math.inf for ratio in map(float, self._ratios))
+        return any(not float(ratio) < math.inf for _, ratio in self._samples)
 
 
 def relative_step(before: Tensor, after: Tensor) -> Tensor:
@@ -105,83 +91,60 @@ class Follower:
         self.tracks: dict[str, Track] = {}
         self.steps = 0
         self._module, self._optimizer, self._every = module, optimizer, every
+        self._trained: dict[int, float] = {}
         self._watched: list[Track] = []
-        self._trained: list[int] = []
-        self._next = self._depth = 0
         self._before: list[tuple[Track, Tensor]] = []
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[list[RemovableHandle]] = []
 
     def start(self) -> None:
-        """Begins to watch, or goes on; blocks may be nested."""
-        self._depth += 1
-        if self._depth > 1:
-            return
+        """Begins to watch, or goes on; the outermost of nested blocks has the hooks."""
         self._find_weights()
-        self._handles = [
-            self._optimizer.register_step_pre_hook(self._before_step),
-            self._optimizer.register_step_post_hook(self._after_step),
-        ]
+        self._handles.append([] if self._handles else self._hooks())
 
     def stop(self) -> None:
         """Leaves the optimizer as it was."""
-        self._depth -= 1
-        if self._depth > 0:
-            return
-        for handle in self._handles:
+        for handle in self._handles.pop():
             handle.remove()
-        self._handles, self._before = [], []
+        self._before = []
+
+    def _hooks(self) -> list[RemovableHandle]:
+        before = self._optimizer.register_step_pre_hook(self._before_step)
+        return [before, self._optimizer.register_step_post_hook(self._after_step)]
 
     # Copying a weight and taking two norms costs as much as a part of an optimizer's step; so each
     # step looks at some of the weights, and most steps of small networks at none.
     @not_compiled
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._identities() != self._trained:
+        if self._constants() != self._trained:
             self._find_weights()  # networks grow in mid-training, and Parameters are replaced
-        if self.steps >= self._next:
-            due = [track for track in self._watched if track.next <= self.steps]
-            self._before = [(track, track.weight.parameter.detach().clone()) for track in due]
+        due = [track for track in self._watched if track.next <= self.steps]
+        self._before = [(track, track.parameter.detach().clone()) for track in due]
 
     @not_compiled
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._before:
-            with torch.no_grad():
-                for track, before in self._before:
-                    track.add(self.steps, before)
-            self._before = []
-            self._next = min(track.next for track in self._watched)
+        with torch.no_grad():
+            for track, before in self._before:
+                track.add(self.steps, before)
+        self._before = []
         self.steps += 1
 
-    def _identities(self) -> list[int]:
-        return [id(p) for group in self._optimizer.param_groups for p in group["params"]]
+    def _constants(self) -> dict[int, float]:
+        """c of the group of each parameter that the optimizer trains, by its id."""
+        groups = self._optimizer.param_groups
+        return {id(p): scale_of(group) for group in groups for p in group["params"]}
 
     def _find_weights(self) -> None:
-        self._trained = self._identities()
-        constants = {
-            parameter: scale_of(group)
-            for group in self._optimizer.param_groups
-            for parameter in group["params"]
-        }
-        self._watched = []
-        for name, layer, own, parameter in _weights(self._module):
-            if parameter not in constants:
+        """Matrices, kernels and tables, each under the first of its names; no biases and norms."""
+        self._trained, self._watched = self._constants(), []
+        rest = dict(self._trained)
+        for slot in slots_of(self._module):
+            parameter = slot.find()
+            c = rest.pop(id(parameter), None)
+            if parameter is None or c is None or is_lazy(parameter) or parameter.ndim < 2:
                 continue
-            explicit, implicit = scales_of(layer).get(own), constants[parameter]
-            scale = explicit or (implicit if implicit != 1 else None)
-            weight = Weight(name, type(layer).__name__, scale, parameter)
-            if name not in self.tracks:
-                turn = len(self.tracks) % self._every
-                self.tracks[name] = Track(weight, self._every, self.steps + turn)
-            self.tracks[name].weight = weight
-            self._watched.append(self.tracks[name])
-        self._next = self.steps
-
-
-def _weights(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
-    """Every parameter of two or more axes: matrices, kernels, tables; no biases and norms."""
-    earlier: set[Tensor] = set()
-    for slot in slots_of(module):
-        parameter = slot.find()
-        if parameter is None or is_lazy(parameter) or parameter.ndim < 2 or parameter in earlier:
-            continue
-        earlier.add(parameter)  # a tied weight has the first of its names
-        yield slot.qualified_name, slot.module, slot.name, parameter
+            weight = slot._replace(scale=slot.scale or (c if c != 1 else None))
+            turn = len(self.tracks) % self._every
+            fresh = Track(weight, parameter, self._every, self.steps + turn)
+            track = self.tracks.setdefault(weight.qualified_name, fresh)
+            track.slot, track.parameter = weight, parameter
+            self._watched.append(track)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from types import TracebackType
+from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from torch import nn
@@ -14,17 +14,15 @@ from equalized_lr.arguments import refuse_non_module
 from equalized_lr.errors import InvalidArgument, NothingMeasured, NothingToFollow
 from equalized_lr.handover.stepping import optimizers_of, unwrapped
 from equalized_lr.watch.follower import Follower, Track
-from equalized_lr.watch.report import Report, number_text, shape_text
+from equalized_lr.watch.notes import FAR
+from equalized_lr.watch.report import Report
 from equalized_lr.watch.speed_plot import plot_speeds
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TIMES_MEDIAN, OF_MEDIAN = " times the median", " of the median"
-FAR = 3.0  # how many times as fast or slow as most counts as far
 
 
 class Speed(NamedTuple):
@@ -51,12 +49,12 @@ class Speeds(Report[Speed]):
     """The table of `LearningSpeed`."""
 
     heads = ("weight", "layer", "shape", "c", "rel. step", "note")
+    attributes = Speed._fields
 
-    def cells(self, row: Speed) -> tuple[str, ...]:
-        """The texts of one row."""
-        numbers = number_text(row.scale), number_text(row.relative_step)
-        note = row.note.removesuffix(OF_MEDIAN).removesuffix(TIMES_MEDIAN)  # the foot says it
-        return row.name, row.layer, shape_text(row.shape), *numbers, note
+    def cells(self, row: Speed) -> list[str]:
+        """The texts of one row; the foot says what notes are in units of."""
+        *others, note = super().cells(row)
+        return [*others, note.removesuffix(OF_MEDIAN).removesuffix(TIMES_MEDIAN)]
 
 
 class LearningSpeed:
@@ -110,21 +108,16 @@ class LearningSpeed:
     def __enter__(self) -> Self:
         for follower in self._followers:
             follower.start()
-        names = [track.weight.name for track in self._tracks()]
-        if names and len(set(names)) == len(names):
+        count = sum(len(follower.tracks) for follower in self._followers)
+        if count and count == len(self._tracks()):
             return self
-        self.__exit__(None, None, None)
+        self.__exit__()
         optimizers = " and ".join(type(each).__name__ for each in self._optimizers)
-        if names:
+        if count:
             raise InvalidArgument("optimizer", optimizers, "optimizers that share no weight")
         raise NothingToFollow(type(self._module).__name__, optimizers)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for follower in self._followers:
             follower.stop()
 
@@ -136,7 +129,7 @@ class LearningSpeed:
     @property
     def relative_steps(self) -> dict[str, list[tuple[int, float]]]:
         """The samples of each weight, as pairs of the step's number, from 0, and ‖Δŵ‖ / ‖ŵ‖."""
-        return {track.weight.name: track.points() for track in self._tracks()}
+        return {name: track.points() for name, track in self._tracks().items()}
 
     @property
     def spread(self) -> float:
@@ -148,29 +141,27 @@ class LearningSpeed:
         Raises:
             NothingMeasured: no step was seen in which a weight moved.
         """
-        moving = [speed for speed in self._medians().values() if speed]
-        if not moving:
+        speeds = list(self._moving().values())
+        if not speeds:
             raise NothingMeasured(self.steps)
-        return max(moving) / min(moving)
+        return speeds[0] / speeds[-1]
 
     def table(self) -> Speeds:
         """One row for each weight, in the model's order: a table, and rows for programs."""
-        medians = self._medians()
-        usual = statistics.median([speed for speed in medians.values() if speed] or [0.0])
         rows = [
             Speed(
-                name=track.weight.name,
-                layer=track.weight.layer,
-                shape=tuple(track.weight.parameter.shape),
-                scale=track.weight.scale,
-                relative_step=medians[track.weight.name],
-                note="not finite"
-                if track.has_diverged()
-                else _note(medians[track.weight.name], usual),
+                name=name,
+                layer=type(track.slot.module).__name__,
+                shape=tuple(track.parameter.shape),
+                scale=track.slot.scale,
+                relative_step=track.median(),
+                note="not finite" if track.has_diverged() else "",
             )
-            for track in self._tracks()
+            for name, track in self._tracks().items()
         ]
-        foot = [self._summary(medians)]
+        usual = statistics.median([row.relative_step for row in rows if row.relative_step] or [0.0])
+        rows = [row._replace(note=row.note or _note(row.relative_step, usual)) for row in rows]
+        foot = [self._summary()]
         if any("median" in row.note for row in rows):
             foot.append(f"fast, slow: in units of the median, {usual:.3g}")
         return Speeds(rows, foot)
@@ -187,36 +178,30 @@ class LearningSpeed:
             NothingMeasured: no step was seen in which a weight moved.
         """
         title = f"spread {self.spread:.3g}"
-        return plot_speeds(self.relative_steps, title, path, axes)
+        return plot_speeds(self.relative_steps, list(self._moving()), title, path, axes)
 
     def __repr__(self) -> str:
-        return f"LearningSpeed: {self._summary(self._medians())}"
+        return f"LearningSpeed: {self._summary()}"
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 
-    def _tracks(self) -> list[Track]:
-        return [track for follower in self._followers for track in follower.tracks.values()]
+    def _tracks(self) -> dict[str, Track]:
+        followers = self._followers
+        return {name: track for each in followers for name, track in each.tracks.items()}
 
-    def _medians(self) -> dict[str, float | None]:
-        points = self.relative_steps
-        return {
-            name: statistics.median(step for _, step in samples) if samples else None
-            for name, samples in points.items()
-        }
+    def _moving(self) -> dict[str, float]:
+        """The relative steps of the weights that move, the fastest first."""
+        medians = ((name, track.median()) for name, track in self._tracks().items())
+        moving = {name: median for name, median in medians if median}
+        return {name: moving[name] for name in sorted(moving, key=moving.__getitem__, reverse=True)}
 
-    def _summary(self, all_medians: dict[str, float | None]) -> str:
-        medians = {name: speed for name, speed in all_medians.items() if speed}
-        if not medians:
+    def _summary(self) -> str:
+        names = list(self._moving())
+        if not names:
             return f"{self.steps} steps, no weight was seen to move yet"
-        fastest, slowest = (
-            max(medians, key=medians.__getitem__),
-            min(medians, key=medians.__getitem__),
-        )
-        return (
-            f"{self.steps} steps, spread {medians[fastest] / medians[slowest]:.3g}: "
-            f"{fastest} is the fastest, {slowest} the slowest"
-        )
+        ends = f"{names[0]} is the fastest, {names[-1]} the slowest"
+        return f"{self.steps} steps, spread {self.spread:.3g}: {ends}"
 
 
 def _note(speed: float | None, usual: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -14,29 +14,27 @@ LEAST_NAME, LEAST_LAYER, LEAST_NOTE = 22, 10, 12  # columns that are not shorten
 GAP = "  "
 
 
-class Report(Sequence[R], Generic[R]):
-    """A sequence of named tuples with a table as its text.
+class Report(list[R]):
+    """A list of named tuples with a table as its text.
 
-    The first cell of each row is a name, the second one the class of a layer, the last one a note.
+    Attributes:
+        heads: of the columns: first a name, then the class of a layer, at last a note.
+        attributes: what of a row stands in each column.
     """
 
     heads: ClassVar[tuple[str, ...]]
+    attributes: ClassVar[tuple[str, ...]]
 
     def __init__(self, rows: Sequence[R], foot: Sequence[str] = ()) -> None:
-        self._rows, self._foot = list(rows), list(foot)
+        super().__init__(rows)
+        self._foot = list(foot)
 
-    def cells(self, row: R) -> tuple[str, ...]:
+    def cells(self, row: R) -> list[str]:
         """The texts of one row."""
-        raise NotImplementedError
-
-    def __getitem__(self, index: int) -> R:  # type: ignore[override]
-        return self._rows[index]
-
-    def __len__(self) -> int:
-        return len(self._rows)
+        return [_text(getattr(row, attribute)) for attribute in self.attributes]
 
     def __repr__(self) -> str:
-        rows, footnotes = within_width([self.heads, *map(self.cells, self._rows)])
+        rows, footnotes = within_width([self.heads, *map(self.cells, self)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         padded = (zip(row, widths, strict=True) for row in rows)
         lines = [GAP.join(f"{cell:<{w}}" for cell, w in row).rstrip() for row in padded]
@@ -45,11 +43,20 @@ class Report(Sequence[R], Generic[R]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = [[html.escape(cell) for cell in self.cells(row)] for row in self._rows]
+        rows = [[html.escape(cell) for cell in self.cells(row)] for row in self]
         head = "".join(f"<th>{cell}</th>" for cell in self.heads)
         body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
         foot = "".join(f"<p>{html.escape(text)}</p>" for text in self._foot)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}"
+
+
+def _text(value: str | tuple[int, ...] | float | None) -> str:
+    """Shapes as 3x4, numbers with three digits, and a dash for what there is not."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, tuple):
+        return "x".join(map(str, value)) or "-"
+    return "-" if value is None else f"{value:.3g}"
 
 
 def within_width(rows: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[str]]:
@@ -58,23 +65,17 @@ def within_width(rows: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[s
     Names and layers are shortened; notes that are too long are given numbers, each text once.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    names, layers, *numbers, note = widths
+    name, layer, *numbers, _ = widths
     room = COLUMNS - sum(numbers) - len(GAP) * (len(widths) - 1)
-    if names + layers + note > room:
-        least = min(names, LEAST_NAME) + min(layers, LEAST_LAYER)
-        note = max(room - least, LEAST_NOTE)
-    long_notes = dict.fromkeys(row[-1] for row in rows if len(row[-1]) > note)
+    longest = max(room - min(name, LEAST_NAME) - min(layer, LEAST_LAYER), LEAST_NOTE)
+    long_notes = dict.fromkeys(row[-1] for row in rows if len(row[-1]) > longest)
     marks = {text: f"[{number}]" for number, text in enumerate(long_notes, 1)}
-    room -= max(len(marks.get(row[-1], row[-1])) for row in rows)
-    layers = min(layers, max(room - names, LEAST_LAYER))
+    notes = [marks.get(row[-1], row[-1]) for row in rows]
+    room -= max(map(len, notes))
+    layer = min(layer, max(room - name, LEAST_LAYER))
     table = [
-        [
-            short_name(row[0], max(room - layers, 1)),
-            without_middle(row[1], layers),
-            *row[2:-1],
-            marks.get(row[-1], row[-1]),
-        ]
-        for row in rows
+        [short_name(row[0], room - layer), without_middle(row[1], layer), *row[2:-1], note]
+        for row, note in zip(rows, notes, strict=True)
     ]
     return table, [f"{mark} {text}" for text, mark in marks.items()]
 
@@ -92,15 +93,6 @@ def without_middle(text: str, width: int) -> str:
     """The text, or its beginning and its end, which tells more, if it is too long."""
     if len(text) <= width:
         return text
-    end = max(width - 2, 0) * 2 // 3
-    return f"{text[: max(width - 2 - end, 0)]}..{text[len(text) - end :]}"
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape as tables have it, 3x4."""
-    return "x".join(map(str, shape)) or "-"
-
-
-def number_text(number: float | None) -> str:
-    """Three digits, or a dash."""
-    return "-" if number is None else f"{number:.3g}"
+    rest = max(width - 2, 0)
+    end = rest * 2 // 3
+    return f"{text[: rest - end]}..{text[len(text) - end :]}"

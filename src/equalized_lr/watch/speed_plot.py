@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 from equalized_lr.optional import needed
 from equalized_lr.watch.report import short_name
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -22,11 +20,26 @@ LEAST_BLOCKS = 3  # fewer would tell nothing
 STYLES = ("-", "--", ":", "-.")
 NAME = 32  # the longest name in a legend
 GREY = "0.5"  # legible on white and on black
+LOOK = {
+    "figure.figsize": (8, 4.5),
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "axes.facecolor": "none",
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": GREY,
+    "axes.titlecolor": GREY,
+    "text.color": GREY,
+    "legend.labelcolor": GREY,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
+    "legend.frameon": False,
+}
 Points = Sequence[tuple[int, float]]
 
 
 def plot_speeds(
     relative_steps: Mapping[str, Points],
+    fastest_first: Sequence[str],
     title: str,
     path: str | PathLike[str] | None,
     axes: Axes | None,
@@ -42,21 +55,22 @@ def plot_speeds(
         for name, points in relative_steps.items()
     }
     lines = {name: points for name, points in moves.items() if points}
-    alone = axes is None
-    if axes is None:
-        _, axes = plt.subplots(figsize=(8, 4.5), facecolor="none", layout="constrained")
-    figure = cast("Figure", axes.figure)
-    blocks = blocks_of(list(lines))
-    if len(lines) <= MOST_LABELS:
-        _draw_each(axes, lines, plt.get_cmap("viridis"))
-    else:
-        _draw_blocks(axes, lines, blocks, plt.get_cmap("viridis"))
-    customary = "10$^{-3}$: customary in mid-training"
-    axes.axhline(CUSTOMARY, color=GREY, lw=0.8, zorder=0, label=customary)
-    axes.set(title=title, xlabel="step", ylabel="relative step", yscale="log")
-    axes.grid(alpha=0.3)
-    if alone:
-        _finish(axes, len(lines), len(set(blocks.values())))
+    blocks = {name: name for name in lines} if len(lines) <= MOST_LABELS else blocks_of(list(lines))
+    with plt.rc_context(LOOK if axes is None else {}):
+        target = plt.subplots()[1] if axes is None else axes
+        _draw_lines(target, lines, blocks, plt.get_cmap("viridis"))
+        if len(lines) > MOST_LABELS:
+            _draw_ends(target, lines, fastest_first)
+        customary = "10$^{-3}$: customary in mid-training"
+        target.axhline(CUSTOMARY, color=GREY, lw=0.8, zorder=0, label=customary)
+        target.set(title=title, xlabel="step", ylabel="relative step", yscale="log")
+        target.grid(alpha=0.3)
+        if axes is None:
+            target.tick_params(which="both", colors=GREY)
+            many = f"all {len(lines)} weights, in {len(set(blocks.values()))} blocks"
+            heading = many if len(lines) > MOST_LABELS else None
+            target.legend(title=heading, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    figure = cast("Figure", target.figure)
     if path is not None:
         figure.savefig(path, dpi=110)
         plt.close(figure)
@@ -84,67 +98,32 @@ def blocks_of(names: Sequence[str]) -> dict[str, str]:
     return {name: labels[block] for name, block in blocks.items()}
 
 
-def _draw_each(axes: Axes, lines: Mapping[str, Points], shades: Any) -> None:
-    # Dark to light in the model's order, with patterns: legible in grey, too.
-    for number, (name, points) in enumerate(lines.items()):
-        style = STYLES[number % len(STYLES)]
-        color = _shade(shades, number, len(lines))
-        _draw(axes, points, style, color=color, lw=1.3, label=short_name(name, NAME))
-
-
-def _draw_blocks(
+def _draw_lines(
     axes: Axes, lines: Mapping[str, Points], blocks: Mapping[str, str], shades: Any
 ) -> None:
-    order, sizes = list(dict.fromkeys(blocks.values())), Counter(blocks.values())
-    speeds = {name: statistics.median(value for _, value in lines[name]) for name in lines}
-    extremes = {
-        max(speeds, key=speeds.__getitem__): "fastest",
-        min(speeds, key=speeds.__getitem__): "slowest",
+    """Dark to light in the model's order; a few lines have patterns, too: legible in grey."""
+    few, sizes = len(lines) <= MOST_LABELS, Counter(blocks.values())
+    labels = {
+        block: short_name(block, NAME) if few else f"{block or 'the model itself'}: {size}"
+        for block, size in sizes.items()
     }
-    fresh = set(order)
     for name, points in lines.items():
         block = blocks[name]
-        label = f"{block or 'the model itself'}: {sizes[block]}" if block in fresh else None
-        fresh.discard(block)
-        color = _shade(shades, order.index(block), len(order))
-        _draw(axes, points, "-", color=color, lw=0.8, label=label)
-    for name, which in extremes.items():
-        style = "--" if which == "fastest" else ":"
-        _draw(
-            axes,
-            lines[name],
-            style,
-            color="tab:red",
-            lw=1.8,
-            label=f"{which}: {short_name(name, NAME)}",
-        )
+        number = list(sizes).index(block)
+        # Neither so dark nor so light that it is lost on black or on white.
+        color = shades(0.25 + 0.6 * number / max(1, len(sizes) - 1))
+        style, width = (STYLES[number % len(STYLES)], 1.3) if few else ("-", 0.8)
+        _draw(axes, points, style, color=color, lw=width, label=labels.pop(block, None))
+
+
+def _draw_ends(axes: Axes, lines: Mapping[str, Points], fastest_first: Sequence[str]) -> None:
+    for which, name, style in (
+        ("fastest", fastest_first[0], "--"),
+        ("slowest", fastest_first[-1], ":"),
+    ):
+        label = f"{which}: {short_name(name, NAME)}"
+        _draw(axes, lines[name], style, color="tab:red", lw=1.8, label=label)
 
 
 def _draw(axes: Axes, points: Points, style: str, **line: Any) -> None:
     axes.plot(*zip(*points, strict=True), style, marker="." if len(points) < 2 else None, **line)
-
-
-def _shade(shades: Any, number: int, count: int) -> Any:
-    """Neither so dark nor so light that it is lost on black or on white."""
-    return shades(0.25 + 0.6 * number / max(1, count - 1))
-
-
-def _finish(axes: Axes, lines: int, blocks: int) -> None:
-    """Grey text, and a legend beside the picture that says what stands for what."""
-    axes.patch.set_alpha(0)
-    axes.tick_params(which="both", colors=GREY)
-    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-        text.set_color(GREY)
-    for spine in axes.spines.values():
-        spine.set_color(GREY)
-    axes.legend(
-        title=None if lines <= MOST_LABELS else f"all {lines} weights, in {blocks} blocks",
-        fontsize=7,
-        title_fontsize=7,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        frameon=False,
-        labelcolor=GREY,
-    )
-    title = axes.get_legend().get_title()  # type: ignore[union-attr,unused-ignore]
-    title.set_color(GREY)

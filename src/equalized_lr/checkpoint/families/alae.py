@@ -12,14 +12,22 @@ from torch import Tensor
 
 from equalized_lr.checkpoint.engine import first_row
 from equalized_lr.checkpoint.family import Family
-from equalized_lr.checkpoint.rows import Facts, Row, Scale, in_is_larger, out_in
-
-with_gain = Scale("gain", out_in)
+from equalized_lr.checkpoint.rows import (
+    Facts,
+    Row,
+    Scale,
+    fan_in,
+    in_is_larger,
+    mapping,
+    out_in,
+    slow_with_gain,
+    with_gain,
+)
 
 EXPLICIT = (
     Row("decode_block.#.conv_1.weight", Scale("gain", in_is_larger), "up-convolution"),
     Row("decode_block.#.conv_2.weight", with_gain, "kernel"),
-    Row("decode_block.#.style_(1|2).weight", Scale(1.0, out_in), "style"),
+    Row("decode_block.#.style_(1|2).weight", fan_in, "style"),
     Row("encode_block.#.conv_(1|2).weight", with_gain, "kernel"),
     Row("encode_block.#.(dense|style_1|style_2).weight", with_gain, "dense"),
     Row("(encode_block|decode_block).#.(dense|style_1|style_2).bias", why="bias"),
@@ -29,11 +37,9 @@ EXPLICIT = (
     Row("from_rgb.#.from_rgb.weight", with_gain, "from RGB"),
     Row("to_rgb.#.to_rgb.weight", Scale("rgb_gain", out_in), "to RGB"),
     Row("(from_rgb.#.from_rgb|to_rgb.#.to_rgb|fc2).bias", why="bias"),
-    Row("fc2.weight", Scale(1.0, out_in), "output"),
-    Row("block_#.fc.weight", Scale("gain", out_in, "lr_mul"), "mapping"),
-    Row("block_#.fc.bias", Scale(lr_mul="lr_mul"), "mapping bias"),
-    Row("map_blocks.#(.fc)?.weight", Scale("gain", out_in, "map_lr_mul"), "mapping"),
-    Row("map_blocks.#(.fc)?.bias", Scale(lr_mul="map_lr_mul"), "mapping bias"),
+    Row("fc2.weight", fan_in, "output"),
+    *mapping("block_#.fc", slow_with_gain),
+    *mapping("map_blocks.#(.fc)?", Scale("gain", out_in, "map_lr_mul"), Scale(lr_mul="map_lr_mul")),
     Row("const", why="constant input"),
     Row("(dlatent_avg.)?buff", why="buffer"),
 )
@@ -83,7 +89,7 @@ ALAE = Family(
     "alae",
     "podgorskiy/ALAE, lreq.py and net.py",
     {"explicit": EXPLICIT, "implicit": IMPLICIT},
-    facts={"gain": math.sqrt(2), "rgb_gain": 0.03, "lr_mul": 0.01, "map_lr_mul": 0.1},
+    facts=FACTS,
     prefix=PREFIX,
     variant="form",
     detect=form,

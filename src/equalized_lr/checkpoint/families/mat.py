@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from equalized_lr.checkpoint.families.nvidia import LABELS, fan_in, mapping_rows
-from equalized_lr.checkpoint.family import Family
-from equalized_lr.checkpoint.rows import Row, Scale, one_out_in
+from equalized_lr.checkpoint.families.nvidia import LABELS, LR_MUL, mapping_rows
+from equalized_lr.checkpoint.family import Family, one_table
+from equalized_lr.checkpoint.rows import Row, fan_in, layer, modulated
 
 FIRST = "synthesis.first_stage"
 CONVOLUTION = (
@@ -23,24 +23,19 @@ STYLED = f"({FIRST}.dec_conv.#|synthesis.dec.Dec_#x#).(conv0|conv1|toRGB)"
 MAT = Family(
     "mat",
     "fenglinglwb/MAT, networks/mat.py and basic_module.py",
-    {
-        "": (
-            *mapping_rows(),
-            *LABELS,
-            Row(f"{CONVOLUTION}.weight", fan_in, "kernel", ndim=(4,)),
-            Row(f"{CONVOLUTION}.bias", why="bias"),
-            Row(f"{CONVOLUTION}.resample_filter", why="blur kernel"),
-            Row(f"{DENSE}.weight", fan_in, "dense", ndim=(2,)),
-            Row(f"{DENSE}.bias", why="bias"),
-            Row(f"{FIRST}.tran.#.blocks.#.attn_mask", why="buffer"),
-            Row(f"{STYLED}.conv.weight", Scale(1.0, one_out_in), "modulated", ndim=(5,)),
-            Row(f"{STYLED}.conv.affine.weight", fan_in, "style"),
-            Row(f"{STYLED}.conv.affine.bias", why="style bias"),
-            Row(f"{STYLED}.bias", why="bias"),
-            Row(f"{STYLED}.(noise_const|noise_strength)", why="noise"),
-            Row(f"{STYLED}(.conv)?.resample_filter", why="blur kernel"),
-        )
-    },
-    facts={"lr_mul": 0.01},
+    one_table(
+        *mapping_rows(),
+        *LABELS,
+        *layer(CONVOLUTION, fan_in, "kernel", ndim=(4,)),
+        Row(f"{CONVOLUTION}.resample_filter", why="blur kernel"),
+        *layer(DENSE, fan_in, "dense", ndim=(2,)),
+        Row(f"{FIRST}.tran.#.blocks.#.attn_mask", why="buffer"),
+        Row(f"{STYLED}.conv.weight", modulated, "modulated", ndim=(5,)),
+        *layer(f"{STYLED}.conv.affine", fan_in, "style", "style bias"),
+        Row(f"{STYLED}.bias", why="bias"),
+        Row(f"{STYLED}.(noise_const|noise_strength)", why="noise"),
+        Row(f"{STYLED}(.conv)?.resample_filter", why="blur kernel"),
+    ),
+    facts=LR_MUL,
     sign="(first_stage|EncConv_Block_#x#|Dec_#x#|Dis|Dis_stg1).",
 )

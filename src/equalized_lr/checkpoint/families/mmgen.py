@@ -9,37 +9,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
 from equalized_lr.checkpoint.families.nvidia import STYLEGAN3_SYNTHESIS, mapping_rows
 from equalized_lr.checkpoint.family import Family, by_names
-from equalized_lr.checkpoint.rows import Row, Scale, one_out_in, out_in
+from equalized_lr.checkpoint.rows import (
+    Row,
+    fan_in,
+    layer,
+    modulated,
+    slow,
+    slow_bias,
+    with_gain,
+)
 
-with_gain = Scale("gain", out_in)
-no_gain = Scale(1.0, out_in)
-modulated = Scale(1.0, one_out_in)
+hooked = partial(Row, suffix="_orig")
+hooked_layer = partial(layer, suffix="_orig")
 
 PGGAN_ROWS = (
-    Row(
-        "noise2feat.linear.weight",
-        Scale("gain", out_in, times=0.25),
-        "first dense",
-        suffix="_orig",
-    ),
-    Row("(conv_blocks|fromrgb_layers).#.conv.weight", with_gain, "kernel", suffix="_orig"),
-    Row("torgb_layers.#.conv.weight", no_gain, "to RGB", suffix="_orig"),
-    Row("decision.linear0.weight", with_gain, "dense", suffix="_orig"),
-    Row("decision.linear1.weight", no_gain, "output", suffix="_orig"),
+    hooked("noise2feat.linear.weight", replace(with_gain, times=0.25), "first dense"),
+    hooked("(conv_blocks|fromrgb_layers).#.conv.weight", with_gain, "kernel"),
+    hooked("torgb_layers.#.conv.weight", fan_in, "to RGB"),
+    hooked("decision.linear0.weight", with_gain, "dense"),
+    hooked("decision.linear1.weight", fan_in, "output"),
     Row("(conv_blocks|fromrgb_layers|torgb_layers).#.conv.bias", why="bias"),
     Row("(noise2feat|decision.linear0|decision.linear1).bias", why="bias"),
 )
 
 # The mapping's bias is outside of its linear layer, and multiplied by lr_mul all the same.
 MAPPING = (
-    Row("style_mapping.#.linear.weight", Scale(1.0, out_in, "lr_mul"), "mapping", suffix="_orig"),
-    Row("style_mapping.#.bias", Scale(lr_mul="lr_mul"), "mapping bias"),
-    Row("final_linear.#.linear.weight", no_gain, "dense", suffix="_orig"),
+    hooked("style_mapping.#.linear.weight", slow, "mapping"),
+    Row("style_mapping.#.bias", slow_bias, "mapping bias"),
+    hooked("final_linear.#.linear.weight", fan_in, "dense"),
     Row("final_linear.#.bias", why="bias"),
     Row("injected_noise_#", why="noise"),
 )
@@ -50,39 +54,29 @@ WRAPPERS = (
 
 STYLEGAN1_ROWS = (
     *MAPPING,
-    Row(
-        "convs.#.(conv1|conv1.#|conv2|#).conv.weight",
-        with_gain,
-        "kernel",
-        suffix="_orig",
-        ndim=(4,),
-    ),
-    Row("convs.#.(conv1|conv1.#|conv2|#).conv.bias", why="bias"),
-    Row("convs.#.adain(1|2).affine.weight", with_gain, "style", suffix="_orig"),
-    Row("convs.#.adain(1|2).affine.bias", why="style bias"),
+    *hooked_layer("convs.#.(conv1|conv1.#|conv2|#).conv", with_gain, "kernel", ndim=(4,)),
+    *hooked_layer("convs.#.adain(1|2).affine", with_gain, "style", "style bias"),
     Row("convs.#.noise_injector(1|2).weight", why="noise strength"),
     Row("convs.#.(conv1.)?#.kernel", why="blur kernel"),
     Row("convs.0.conv1.input", why="constant input"),
-    Row("(to_rgbs|from_rgb).#.conv.weight", with_gain, "RGB", suffix="_orig", ndim=(4,)),
-    Row("(to_rgbs|from_rgb).#.conv.bias", why="bias"),
+    *hooked_layer("(to_rgbs|from_rgb).#.conv", with_gain, "RGB", ndim=(4,)),
 )
 
 STYLED = "(conv1|convs.#|to_rgb1|to_rgbs.#).conv"
 STYLEGAN2_ROWS = (
     *MAPPING,
-    Row(f"{STYLED}.weight", modulated, "modulated", suffix="_orig", ndim=(5,)),
-    Row(f"{STYLED}.style_modulation.linear.weight", no_gain, "style", suffix="_orig"),
+    hooked(f"{STYLED}.weight", modulated, "modulated", ndim=(5,)),
+    hooked(f"{STYLED}.style_modulation.linear.weight", fan_in, "style"),
     Row(f"{STYLED}.style_modulation.bias", why="style bias"),
     Row("(conv1|convs.#).noise_injector.weight", why="noise strength"),
     Row("(conv1|convs.#).activate.bias", why="bias"),
     Row("(to_rgb1|to_rgbs.#).bias", why="bias"),
     Row("(convs.#.conv.blur|to_rgbs.#.upsample).kernel", why="blur kernel"),
     Row("constant_input.input", why="constant input"),
-    Row(
+    hooked(
         "(convs.0.0|convs.#.conv1.0|convs.#.conv2.1|convs.#.skip.1|final_conv.0).conv.weight",
-        no_gain,
+        fan_in,
         "kernel",
-        suffix="_orig",
         ndim=(4,),
     ),
     Row("(convs.0.1|convs.#.conv1.1|convs.#.conv2.2|final_conv.1).bias", why="bias"),
@@ -91,8 +85,7 @@ STYLEGAN2_ROWS = (
 
 STYLEGAN3_ROWS = (
     *mapping_rows("style_mapping"),
-    Row("style_mapping.embed.weight", no_gain, "label embedding"),
-    Row("style_mapping.embed.bias", why="bias"),
+    *layer("style_mapping.embed", fan_in, "label embedding"),
     *STYLEGAN3_SYNTHESIS,
     *STYLEGAN2_ROWS,
 )

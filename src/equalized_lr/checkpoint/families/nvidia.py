@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from equalized_lr.checkpoint.family import Family
-from equalized_lr.checkpoint.rows import Row, Scale, out_in
+from equalized_lr.checkpoint.family import Family, one_table
+from equalized_lr.checkpoint.rows import Row, Scale, fan_in, layer, mapping, out_in
 
 ANYTHING = r"(\w|-|.)+"
+LR_MUL = {"lr_mul": 0.01}
 
-fan_in = Scale(1.0, out_in)
-slow = Scale(1.0, out_in, "lr_mul")
-slow_bias = Scale(lr_mul="lr_mul")
-decoder = Scale(1.0, out_in, "decoder_lr_mul")
-decoder_bias = Scale(lr_mul="decoder_lr_mul")
-
-LABELS = (
-    Row("mapping.embed.weight", fan_in, "label embedding", only="bias"),
-    Row("mapping.embed.bias", why="bias"),
-)
+LABELS = layer("mapping.embed", fan_in, "label embedding", only="bias")
 # StyleGAN-XL looks its classes up in an nn.Embedding, which has no bias, and projects them.
 CLASSES = (
     Row("mapping.embed.weight", why="embedding", unless="bias"),
-    Row("mapping.embed_proj.weight", fan_in, "class projection"),
-    Row("mapping.embed_proj.bias", why="bias"),
+    *layer("mapping.embed_proj", fan_in, "class projection"),
 )
 
 
 def mapping_rows(name: str = "mapping") -> tuple[Row, ...]:
     """The mapping network."""
-    return (
-        Row(f"{name}.fc#.weight", slow, "mapping"),
-        Row(f"{name}.fc#.bias", slow_bias, "mapping bias"),
-        Row(f"{name}.w_avg", why="buffer"),
-    )
+    return *mapping(f"{name}.fc#"), Row(f"{name}.w_avg", why="buffer")
 
 
 # A demodulated weight is normalized when it is used, so that no constant would have an effect.
 def synthesis_rows(block: str) -> tuple[Row, ...]:
     """StyleGAN2's synthesis network, whose blocks have this name."""
     return (
-        Row(f"{block}.(conv0|conv1|torgb).affine.weight", fan_in, "style"),
-        Row(f"{block}.(conv0|conv1|torgb).affine.bias", why="style bias"),
+        *layer(f"{block}.(conv0|conv1|torgb).affine", fan_in, "style", "style bias"),
         Row(f"{block}.(conv0|conv1).weight", why="demodulated"),
         Row(f"{block}.torgb.weight", fan_in, "to RGB (in styles)"),
         Row(f"{block}.skip.weight", fan_in, "skip"),
@@ -61,14 +47,12 @@ STYLEGAN2_ROWS = (*mapping_rows(), *LABELS, *synthesis_rows("synthesis.b#"), *DI
 INPUT = "(input|b#.input)"
 FOURIER = (
     Row(f"synthesis.{INPUT}.weight", fan_in, "Fourier features"),
-    Row(f"synthesis.{INPUT}.affine.weight", fan_in, "style"),
-    Row(f"synthesis.{INPUT}.affine.bias", why="style bias"),
+    *layer(f"synthesis.{INPUT}.affine", fan_in, "style", "style bias"),
     Row(f"synthesis.{INPUT}.(transform|freqs|phases)", why="buffer"),
 )
 STYLEGAN3_SYNTHESIS = (
     *FOURIER,
-    Row("synthesis.L#_#_#.affine.weight", fan_in, "style"),
-    Row("synthesis.L#_#_#.affine.bias", why="style bias"),
+    *layer("synthesis.L#_#_#.affine", fan_in, "style", "style bias"),
     Row("synthesis.L#_#_#.weight", fan_in, "to RGB (in styles)", unless="up_filter", last=True),
     Row("synthesis.L#_#_#.weight", why="demodulated"),
     Row("synthesis.L#_#_#.bias", why="bias"),
@@ -81,8 +65,7 @@ STYLEGAN_T_ROWS = (
     Row("mapping.x_avg", why="buffer"),
     Row(f"mapping.clip.{ANYTHING}", why="text encoder"),
     *FOURIER,
-    Row(f"{STYLEGAN_T_CONVS}.affine.proj.weight", fan_in, "style"),
-    Row(f"{STYLEGAN_T_CONVS}.affine.proj.bias", why="style bias"),
+    *layer(f"{STYLEGAN_T_CONVS}.affine.proj", fan_in, "style", "style bias"),
     Row("synthesis.b#.convs1.#.norm.(weight|bias)", why="normalization"),
     Row("synthesis.b#.convs1.#.gamma", why="layer scale"),
     Row("synthesis.b#.torgb.weight", fan_in, "to RGB (in styles)"),
@@ -90,8 +73,7 @@ STYLEGAN_T_ROWS = (
     Row(f"{STYLEGAN_T_CONVS}.bias", why="bias"),
     Row("synthesis.b#.(conv0|convs1.#).(noise_strength|noise_const)", why="noise"),
     Row("synthesis.b#.((conv0|convs1.#).)?resample_filter", why="blur kernel"),
-    Row("heads.#.cmapper.weight", fan_in, "condition"),
-    Row("heads.#.cmapper.bias", why="bias"),
+    *layer("heads.#.cmapper", fan_in, "condition"),
     Row(f"heads.#.(main|cls).{ANYTHING}", why="spectral norm"),
     Row(f"dino.{ANYTHING}", why="feature network"),
 )
@@ -99,54 +81,49 @@ STYLEGAN_T_ROWS = (
 STYLEGAN2_ADA = Family(
     "stylegan2-ada",
     "NVlabs/stylegan2-ada-pytorch, training/networks.py",
-    {"": STYLEGAN2_ROWS},
-    facts={"lr_mul": 0.01},
+    one_table(*STYLEGAN2_ROWS),
+    facts=LR_MUL,
 )
 STYLEGAN3 = Family(
     "stylegan3",
     "NVlabs/stylegan3, training/networks_stylegan2.py and networks_stylegan3.py",
-    {"": (*STYLEGAN3_SYNTHESIS, *STYLEGAN2_ROWS)},
-    facts={"lr_mul": 0.01},
+    one_table(*STYLEGAN3_SYNTHESIS, *STYLEGAN2_ROWS),
+    facts=LR_MUL,
 )
 STYLEGAN_XL = Family(
     "stylegan-xl",
     "autonomousvision/stylegan-xl, training/networks_stylegan3_resetting.py, pg_modules/",
-    {
-        "": (
-            *mapping_rows(),
-            *CLASSES,
-            *STYLEGAN3_SYNTHESIS,
-            Row(f"discriminators.{ANYTHING}.embed_proj.weight", fan_in, "class projection"),
-            Row(f"discriminators.{ANYTHING}.embed_proj.bias", why="bias"),
-            Row(f"discriminators.{ANYTHING}", why="spectral norm"),
-            Row(f"feature_networks.{ANYTHING}", why="feature network"),
-        )
-    },
-    facts={"lr_mul": 0.01},
+    one_table(
+        *mapping_rows(),
+        *CLASSES,
+        *STYLEGAN3_SYNTHESIS,
+        *layer(f"discriminators.{ANYTHING}.embed_proj", fan_in, "class projection"),
+        Row(f"discriminators.{ANYTHING}", why="spectral norm"),
+        Row(f"feature_networks.{ANYTHING}", why="feature network"),
+    ),
+    facts=LR_MUL,
     sign="(mapping.embed.|embed_proj.)",
 )
 STYLEGAN_T = Family(
     "stylegan-t",
     "autonomousvision/stylegan-t, networks/generator.py, discriminator.py and shared.py",
-    {"": STYLEGAN_T_ROWS},
-    facts={"lr_mul": 0.01},
+    one_table(*STYLEGAN_T_ROWS),
+    facts=LR_MUL,
 )
 EG3D = Family(
     "eg3d",
     "NVlabs/eg3d, eg3d/training/triplane.py, superresolution.py and dual_discriminator.py",
-    {
-        "": (
-            *mapping_rows(),
-            *LABELS,
-            *synthesis_rows("synthesis.b#"),
-            *synthesis_rows("superresolution.block#"),
-            Row("(superresolution.)?resample_filter", why="blur kernel"),
-            Row("decoder.net.#.weight", decoder, "decoder"),
-            Row("decoder.net.#.bias", decoder_bias, "decoder bias"),
-            *DISCRIMINATOR,
-        )
-    },
-    facts={"lr_mul": 0.01, "decoder_lr_mul": 1.0},
+    one_table(
+        *mapping_rows(),
+        *LABELS,
+        *synthesis_rows("synthesis.b#"),
+        *synthesis_rows("superresolution.block#"),
+        Row("(superresolution.)?resample_filter", why="blur kernel"),
+        Row("decoder.net.#.weight", Scale(1.0, out_in, "decoder_lr_mul"), "decoder"),
+        Row("decoder.net.#.bias", Scale(lr_mul="decoder_lr_mul"), "decoder bias"),
+        *DISCRIMINATOR,
+    ),
+    facts={**LR_MUL, "decoder_lr_mul": 1.0},
     prefix="(module.)?(backbone.)?",
     sign="^(module.)?(backbone.|superresolution.|decoder.net.|resample_filter$)",
 )

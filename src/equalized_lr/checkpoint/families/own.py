@@ -28,11 +28,10 @@ def _plain(state: State, scales: Mapping[str, float]) -> list[Conversion]:
     conversions, without = [], []
     for key, tensor in state.tensors.items():
         name = key.removesuffix(SUFFIX)
-        if name == key:
-            conversions.append(Conversion.alone(key, key, tensor, "not equalized"))
-        elif name in scales:
+        if name != key and name in scales:
             conversions.append(Conversion.scaled(key, name, tensor, scales[name], "equalized"))
-        elif _is_signed(state, key) or _is_of_torch(state, name):
+        elif name == key or _prefix(key) in state.metadata or _is_of_torch(state, name):
+            # What a module has not named in its metadata is not equalized.
             conversions.append(Conversion.alone(key, key, tensor, "not equalized"))
         else:
             without.append(key)
@@ -47,14 +46,12 @@ def _stored(state: State, scales: Mapping[str, float]) -> list[Conversion]:
     missing = [name for name in scales if name not in state.tensors]
     if missing:
         raise InvalidArgument("scales", missing[0], "names that the state_dict has")
-    conversions = []
-    for key, tensor in state.tensors.items():
-        if key in scales:
-            stored = key + SUFFIX
-            conversions.append(Conversion.scaled(key, stored, tensor, scales[key], "equalized"))
-        else:
-            conversions.append(Conversion.alone(key, key, tensor, "not equalized"))
-    return conversions
+    return [
+        Conversion.scaled(key, key + SUFFIX, tensor, scales[key], "equalized")
+        if key in scales
+        else Conversion.alone(key, key, tensor, "not equalized")
+        for key, tensor in state.tensors.items()
+    ]
 
 
 def _scales(state: State, scales: Mapping[str, float]) -> dict[str, float]:
@@ -73,11 +70,6 @@ def _scales(state: State, scales: Mapping[str, float]) -> dict[str, float]:
         if result.setdefault(name, scale) != scale:
             raise InvalidArgument("scales", {name: scale}, f"{result[name]}, as the file says")
     return result
-
-
-def _is_signed(state: State, key: str) -> bool:
-    """Whether the module that saved a key says something of itself, but no constant for it."""
-    return _prefix(key) in state.metadata
 
 
 def _is_of_torch(state: State, name: str) -> bool:

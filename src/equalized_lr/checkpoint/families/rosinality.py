@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
-from equalized_lr.checkpoint.family import Family
-from equalized_lr.checkpoint.rows import Row, Scale, in_out, out_in
+from equalized_lr.checkpoint.family import Family, one_table
+from equalized_lr.checkpoint.rows import Row, Scale, in_out, layer, with_gain
 
-hooked = Scale("gain", out_in)
+hooked = partial(layer, suffix="_orig")
 
 ROSINALITY_PROGRESSIVE = Family(
     "rosinality-progressive",
     "rosinality/progressive-gan-pytorch, model.py",
-    {
-        "": (
-            Row("progression.#.conv.#.conv.weight", hooked, "kernel", suffix="_orig"),
-            Row("progression.#.conv.#.conv.bias", why="bias"),
-            Row("(to_rgb.#|from_rgb.#|linear).weight", why="plain layer"),
-            Row("(to_rgb.#|from_rgb.#|linear).bias", why="bias"),
-            Row("label_embed.weight", why="embedding"),
-        )
-    },
+    one_table(
+        *hooked("progression.#.conv.#.conv", with_gain, "kernel"),
+        Row("(to_rgb.#|from_rgb.#|linear).weight", why="plain layer"),
+        Row("(to_rgb.#|from_rgb.#|linear).bias", why="bias"),
+        Row("label_embed.weight", why="embedding"),
+    ),
     facts={"gain": math.sqrt(2)},
 )
 
@@ -28,24 +26,18 @@ ROSINALITY_PROGRESSIVE = Family(
 ROSINALITY_STYLEGAN = Family(
     "rosinality-stylegan",
     "rosinality/style-based-gan-pytorch, model.py",
-    {
-        "": (
-            Row("progression.#.conv(1|2)?(.#)?.conv.weight", hooked, "kernel", suffix="_orig"),
-            Row("progression.#.conv(1|2)?(.#)?.conv.bias", why="bias"),
-            Row("progression.#.conv1.0.weight", Scale("gain", in_out), "fused up-conv."),
-            Row("progression.#.conv2.1.weight", hooked, "fused down-conv."),
-            Row("progression.#.(conv1.0|conv2.1).bias", why="bias"),
-            Row("progression.#.(conv1.1|conv1.2|conv2.0).(weight|weight_flip)", why="blur kernel"),
-            Row("progression.#.adain(1|2).style.linear.weight", hooked, "style", suffix="_orig"),
-            Row("progression.#.adain(1|2).style.linear.bias", why="style bias"),
-            Row("progression.#.noise(1|2).weight", hooked, "noise strength", suffix="_orig"),
-            Row("progression.0.conv1.input", why="constant input"),
-            Row("(to_rgb.#|from_rgb.#|from_rgb.#.0).conv.weight", hooked, "RGB", suffix="_orig"),
-            Row("(to_rgb.#|from_rgb.#|from_rgb.#.0).conv.bias", why="bias"),
-            Row("(style.#|linear).linear.weight", hooked, "dense", suffix="_orig"),
-            Row("(style.#|linear).linear.bias", why="bias"),
-        )
-    },
+    one_table(
+        *hooked("progression.#.conv(1|2)?(.#)?.conv", with_gain, "kernel"),
+        Row("progression.#.conv1.0.weight", Scale("gain", in_out), "fused up-conv."),
+        Row("progression.#.conv2.1.weight", with_gain, "fused down-conv."),
+        Row("progression.#.(conv1.0|conv2.1).bias", why="bias"),
+        Row("progression.#.(conv1.1|conv1.2|conv2.0).(weight|weight_flip)", why="blur kernel"),
+        *hooked("progression.#.adain(1|2).style.linear", with_gain, "style", "style bias"),
+        Row("progression.#.noise(1|2).weight", with_gain, "noise strength", suffix="_orig"),
+        Row("progression.0.conv1.input", why="constant input"),
+        *hooked("(to_rgb.#|from_rgb.#|from_rgb.#.0).conv", with_gain, "RGB"),
+        *hooked("(style.#|linear).linear", with_gain, "dense"),
+    ),
     facts={"gain": math.sqrt(2)},
     prefix="(module.)?(generator.)?",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from equalized_lr.checkpoint.conversion import Conversion
 from equalized_lr.checkpoint.family import Family
-from equalized_lr.checkpoint.rows import Facts, Shape, out_in
+from equalized_lr.checkpoint.rows import Facts, slow, slow_with_gain
 from equalized_lr.checkpoint.state import State
 from equalized_lr.errors import UnfitTensor
 
@@ -24,10 +23,8 @@ PARAMETRIZED = r"(?P<path>(?:.*\.)?)parametrizations\.(?P<name>weight|bias)\.ori
 
 def imaginaire(state: State, facts: Facts, back: bool) -> list[Conversion]:
     """The constants lie beside the weights, as `weight_scale` and `bias_scale`."""
-    tensors = state.tensors
-    return [
-        (_imaginaire_stored if back else _imaginaire_plain)(tensors, key, facts) for key in tensors
-    ]
+    convert = _imaginaire_stored if back else _imaginaire_plain
+    return [convert(state.tensors, key, facts) for key in state.tensors]
 
 
 def _imaginaire_plain(tensors: Mapping[str, Tensor], key: str, facts: Facts) -> Conversion:
@@ -52,7 +49,7 @@ def _imaginaire_stored(tensors: Mapping[str, Tensor], key: str, facts: Facts) ->
     tensor = tensors[key]
     spectral = name == "weight_orig" and f"{path}weight_u" in tensors
     if (name == "weight" or spectral) and 2 <= tensor.dim() <= 5:
-        scale = _he(tensor.shape, 1.0, facts["lr_mul"])
+        scale = slow.value(tensor.shape, facts)
         return Conversion.scaled(key, f"{path}weight_ori", tensor, scale, "weight")
     if name == "bias" and _has_fan(tensors, path, ("weight", "weight_orig")):
         return Conversion.scaled(key, f"{path}bias_ori", tensor, facts["lr_mul"], "bias")
@@ -73,8 +70,8 @@ def add_constants(result: State, conversions: Sequence[Conversion]) -> None:
 
 def ot_vae(state: State, facts: Facts, back: bool) -> list[Conversion]:
     """torch's parametrizations; by a slip of its own, lr_mul does not reach the biases."""
-    tensors = state.tensors
-    return [(_ot_vae_stored if back else _ot_vae_plain)(tensors, key, facts) for key in tensors]
+    convert = _ot_vae_stored if back else _ot_vae_plain
+    return [convert(state.tensors, key, facts) for key in state.tensors]
 
 
 def _ot_vae_plain(tensors: Mapping[str, Tensor], key: str, facts: Facts) -> Conversion:
@@ -85,7 +82,7 @@ def _ot_vae_plain(tensors: Mapping[str, Tensor], key: str, facts: Facts) -> Conv
     if parts["name"] == "bias":
         return Conversion.alone(key, name, tensors[key], "bias")
     _refuse_axes(key, tensors[key], (2, 4))
-    scale = _he(tensors[key].shape, facts["gain"], facts["lr_mul"])
+    scale = slow_with_gain.value(tensors[key].shape, facts)
     return Conversion.scaled(key, name, tensors[key], scale, "weight")
 
 
@@ -93,7 +90,7 @@ def _ot_vae_stored(tensors: Mapping[str, Tensor], key: str, facts: Facts) -> Con
     path, name = _split(key)
     stored = f"{path}parametrizations.{name}.original"
     if name == "weight" and tensors[key].dim() in (2, 4):
-        scale = _he(tensors[key].shape, facts["gain"], facts["lr_mul"])
+        scale = slow_with_gain.value(tensors[key].shape, facts)
         return Conversion.scaled(key, stored, tensors[key], scale, "weight")
     if name == "bias" and _has_fan(tensors, path, ("weight",)):
         return Conversion.alone(key, stored, tensors[key], "bias")
@@ -104,11 +101,6 @@ def _split(key: str) -> tuple[str, str]:
     """The path of a key, with its last dot, and its name."""
     path, dot, name = key.rpartition(".")
     return path + dot, name
-
-
-def _he(shape: Shape, gain: float, lr_mul: float) -> float:
-    fan = out_in(shape)
-    return gain / math.sqrt(fan) * lr_mul if fan else math.inf
 
 
 def _has_fan(tensors: Mapping[str, Tensor], path: str, names: Sequence[str]) -> bool:

@@ -10,47 +10,43 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from equalized_lr.checkpoint.family import Family, by_names
-from equalized_lr.checkpoint.rows import Row, Scale, kernel_in_out, kernel_out_in
+from equalized_lr.checkpoint.family import Family, by_names, one_table
+from equalized_lr.checkpoint.rows import Row, Scale, kernel_in_out, kernel_out_in, layer, mapping
 
 DENSE = (1, 0)
 KERNEL = (3, 2, 0, 1)
 UP_KERNEL = (2, 3, 0, 1)
 
 with_gain = Scale("gain", kernel_in_out)
-quarter_gain = Scale("gain", kernel_in_out, times=0.25)
-no_gain = Scale(1.0, kernel_in_out)
-slow = Scale("gain", kernel_in_out, lr_mul="lr_mul")
+quarter_gain = replace(with_gain, times=0.25)
+no_gain = replace(with_gain, gain=1.0)
+slow = replace(with_gain, lr_mul="lr_mul")
 
 DISCRIMINATOR = (
     Row("4x4.Dense0.weight", with_gain, "dense", order=DENSE),
     Row("4x4.Dense1.weight", no_gain, "output", order=DENSE),
     Row("4x4.(Dense0|Dense1).bias", why="bias"),
-    Row("FromRGB_lod#.weight", with_gain, "from RGB", order=KERNEL),
-    Row("FromRGB_lod#.bias", why="bias"),
+    *layer("FromRGB_lod#", with_gain, "from RGB", order=KERNEL),
 )
 
 PGGAN = Family(
     "pggan",
     "tkarras/progressive_growing_of_gans, networks.py and legacy.py",
-    {
-        "": (
-            Row("#x#.Dense.weight", quarter_gain, "first dense", order=DENSE),
-            Row(
-                "#x#.Conv0_up.weight",
-                Scale("gain", kernel_out_in),
-                "up-convolution",
-                order=UP_KERNEL,
-                flip=True,
-            ),
-            Row("#x#.(Conv|Conv0|Conv1|Conv1_down).weight", with_gain, "kernel", order=KERNEL),
-            Row("#x#.(Dense|Conv|Conv0|Conv0_up|Conv1|Conv1_down).bias", why="bias"),
-            Row("ToRGB_lod#.weight", no_gain, "to RGB", order=KERNEL),
-            Row("ToRGB_lod#.bias", why="bias"),
-            *DISCRIMINATOR,
-            Row("lod", why="level of detail"),
-        )
-    },
+    one_table(
+        Row("#x#.Dense.weight", quarter_gain, "first dense", order=DENSE),
+        Row(
+            "#x#.Conv0_up.weight",
+            Scale("gain", kernel_out_in),
+            "up-convolution",
+            order=UP_KERNEL,
+            flip=True,
+        ),
+        Row("#x#.(Conv|Conv0|Conv1|Conv1_down).weight", with_gain, "kernel", order=KERNEL),
+        Row("#x#.(Dense|Conv|Conv0|Conv0_up|Conv1|Conv1_down).bias", why="bias"),
+        *layer("ToRGB_lod#", no_gain, "to RGB", order=KERNEL),
+        *DISCRIMINATOR,
+        Row("lod", why="level of detail"),
+    ),
     facts={"gain": math.sqrt(2)},
     prefix=r"([A-Za-z]\w*[.])*",
     separator="/",
@@ -59,8 +55,7 @@ PGGAN = Family(
 LAYERS = "(Const|Conv|Conv0|Conv0_up|Conv1|Conv1_down)"
 
 STYLEGAN1_ROWS = (
-    Row("Dense#.weight", slow, "mapping", order=DENSE),
-    Row("Dense#.bias", Scale(lr_mul="lr_mul"), "mapping bias"),
+    *mapping("Dense#", slow, order=DENSE),
     Row("LabelConcat.weight", why="label embedding"),
     Row("#x#.Dense.weight", quarter_gain, "first dense", order=DENSE, only="StyleMod.weight"),
     Row(
@@ -72,23 +67,18 @@ STYLEGAN1_ROWS = (
         only="StyleMod.weight",
     ),
     Row("#x#.(Conv|Conv0|Conv1|Conv1_down).weight", with_gain, "kernel", order=KERNEL),
-    Row(f"#x#.({LAYERS}|Dense).StyleMod.weight", no_gain, "style", order=DENSE),
-    Row(f"#x#.({LAYERS}|Dense).StyleMod.bias", why="style bias, +1"),
+    *layer(f"#x#.({LAYERS}|Dense).StyleMod", no_gain, "style", "style bias, +1", order=DENSE),
     Row(f"#x#.({LAYERS}|Dense).Noise.weight", why="noise strength"),
     Row("#x#.Const.const", why="constant input"),
     Row(f"#x#.({LAYERS}|Dense).bias", why="bias"),
-    Row("ToRGB_lod#.weight", no_gain, "to RGB", order=KERNEL),
-    Row("ToRGB_lod#.bias", why="bias"),
+    *layer("ToRGB_lod#", no_gain, "to RGB", order=KERNEL),
     *DISCRIMINATOR,
     Row("noise#", why="noise"),
     Row("(lod|dlatent_avg)", why="buffer"),
 )
 
-slow_no_gain = replace(slow, gain=1.0)
-
 STYLEGAN2_ROWS = (
-    Row("Dense#.weight", slow_no_gain, "mapping", order=DENSE),
-    Row("Dense#.bias", Scale(lr_mul="lr_mul"), "mapping bias"),
+    *mapping("Dense#", replace(slow, gain=1.0), order=DENSE),
     Row("LabelConcat.weight", why="label embedding"),
     Row("(#x#.)?(ToRGB|ToRGB_lod#|FromRGB|FromRGB_lod#).weight", no_gain, "RGB", order=KERNEL),
     Row(f"#x#.({LAYERS}|Skip).weight", no_gain, "kernel", order=KERNEL),
