@@ -188,3 +188,12 @@ def refuse_overflow(where: str, value: float, divisor: float, dtype: torch.dtype
     """Raises `Unscalable` if the quotient of the largest value is infinite in this dtype."""
     if value / divisor > torch.finfo(dtype).max:
         raise Unscalable(where, divisor, str(dtype))
+
+
+def norm(tensor: Tensor) -> Tensor:
+    """The root of the sum of squares, of a DTensor that of the whole tensor."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    # In half precision the sum of squares would overflow.
+    length: Any = torch.linalg.vector_norm(tensor.float() if tensor.itemsize < 4 else tensor)
+    return cast(Tensor, length.full_tensor() if is_dtensor(length) else length)

@@ -7,11 +7,10 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from equalized_lr.tensors import is_dtensor
+from equalized_lr.tensors import norm
 
 # torch's own layers begin with 0.4 of He's standard deviation.
 FAR = 3.0
@@ -55,13 +54,6 @@ def _why(parameter: Tensor, c: float) -> Iterator[str]:
         if not math.isclose(drawn, c, rel_tol=1e-9):
             yield f"init_ drew it with c = {drawn:.3g}, and it is trained with {c:.3g}"
     elif parameter.ndim >= 2 and parameter.numel() >= 16 and not parameter.is_meta:
-        size = _root_mean_square(parameter)
+        size = float(norm(parameter.detach())) / math.sqrt(parameter.numel())
         if size and not c / FAR < size < c * FAR:
             yield f"its size is {size:.3g}, and c = {c:.3g}"
-
-
-def _root_mean_square(parameter: Tensor) -> float:
-    values = parameter.detach()
-    values = values.float() if values.itemsize < 4 else values
-    norm = torch.linalg.vector_norm(values)
-    return float(norm.full_tensor() if is_dtensor(norm) else norm) / math.sqrt(parameter.numel())

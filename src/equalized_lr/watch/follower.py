@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from equalized_lr.handover.groups import scale_of
 from equalized_lr.handover.stepping import not_compiled
 from equalized_lr.plan.slots import Slot, slots_of
-from equalized_lr.tensors import is_dtensor
+from equalized_lr.tensors import norm
 
 POINTS = 256  # samples that are kept of each weight; an even number
 
@@ -67,16 +67,8 @@ def relative_step(before: Tensor, after: Tensor) -> Tensor:
     A constant c is a factor of both norms: stored and effective weights have the same. It is
     -inf for a weight that was zero, and inf or NaN for one that is no longer finite.
     """
-    size = _norm(before)
-    return torch.where(size == 0, -math.inf, _norm(after - before) / size)
-
-
-def _norm(tensor: Tensor) -> Tensor:
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    # In half precision the sum of squares would overflow.
-    norm: Any = torch.linalg.vector_norm(tensor.float() if tensor.itemsize < 4 else tensor)
-    return cast(Tensor, norm.full_tensor() if is_dtensor(norm) else norm)
+    size = norm(before)
+    return torch.where(size == 0, -math.inf, norm(after - before) / size)
 
 
 class Follower:
