@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import cached as torchs_cached
 from torch.nn.utils.parametrize import register_parametrization
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
-from equalized_lr import cached, equalize_lr, he_scales
+from equalized_lr import cached, equalize_lr, he_scales, plain_state_dict
 from equalized_lr.layer.caching import current_cache
 from tests.support.assertions import assert_equal
 
@@ -344,3 +344,29 @@ def test_a_weight_that_is_written_twice_in_a_block():
             weight.mul_(2)
             assert layer.weight is weight
     assert_equal(layer.weight_orig.detach(), 4 * before)
+
+
+def test_nothing_is_kept_while_a_graph_is_captured(layer, monkeypatch):
+    """A replay would read the weight of the capture, or memory that is gone."""
+    capturing = False
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing)
+    with cached():
+        before = layer.weight
+        assert layer.weight is before
+        capturing = True
+        during = layer.weight
+        assert during is not before
+        assert layer.weight is not before
+        del during
+        capturing = False
+        assert layer.weight is before
+
+
+def test_who_looks_inside_of_a_block_sees_what_was_written(layer):
+    """Copies, files and conversions have the values that forwards have."""
+    with cached(), torch.no_grad():
+        layer.weight.fill_(3.0)
+        assert_equal(plain_state_dict(layer)["weight"], torch.full((3, 6), 3.0))
+        layer.weight.fill_(2.0)
+        assert_equal(copy.deepcopy(layer).weight.detach(), torch.full((3, 6), 2.0))

@@ -8,6 +8,7 @@ from hypothesis import given
 from torch import nn
 
 from equalized_lr import equalize_lr, errors, he_scales, translate_lr
+from equalized_lr.optim import init_
 from tests.support.strategies import gains, lr_muls, samples
 
 
@@ -156,3 +157,11 @@ def test_rates_that_cannot_be_translated():
         translate_lr(layer, 1e-3, scales={"weight": 0.0})
     with pytest.raises(errors.NotAModule):
         translate_lr(layer.weight, 1e-3)
+
+
+def test_scales_of_weights_that_something_else_computes():
+    """Whoever names one is told who computes it."""
+    layer = nn.utils.spectral_norm(nn.Linear(4, 4))
+    for call in (translate_lr, lambda net, lr, scales: init_(net, scales=scales)):
+        with pytest.raises(errors.OwnedWeight, match="SpectralNorm hook, which computes it"):
+            call(layer, 1.0, scales={"weight": 0.5})

@@ -75,7 +75,7 @@ class Cache:
     def find(self, raw: Tensor, scale: float) -> Tensor | None:
         """c * raw, if it was computed from the parameter as it is."""
         kept = self._kept.get((id(raw), scale))
-        if kept is None:
+        if kept is None or (self.is_long and _is_capturing()):
             return None
         if kept.is_written():
             kept.store(raw)
@@ -117,9 +117,13 @@ class Cache:
 
 def _changes_unseen(raw: Tensor) -> bool:
     """Whether a parameter can take other values between two forwards without a trace."""
-    # A conjugate view lies where its tensor lies. A captured graph would replay an old weight.
-    captured = raw.is_cuda and torch.cuda.is_current_stream_capturing()
-    return raw.is_complex() or captured or fsdp2_is_in_use()
+    # A conjugate view lies where its tensor lies.
+    return raw.is_complex() or _is_capturing() or fsdp2_is_in_use()
+
+
+def _is_capturing() -> bool:
+    """Whether a CUDA graph is captured, whose replays would read a weight that is kept."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 
 class _Current(threading.local):

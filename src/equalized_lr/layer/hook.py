@@ -76,10 +76,8 @@ def scales_of(module: nn.Module) -> dict[str, float]:
 
 def stored(module: nn.Module, name: str) -> Tensor:
     """The tensor behind an equalized weight, by the weight's plain name."""
-    key = stored_name(name)
-    raw = module._parameters.get(key)
     # Data-parallel replicas and FSDP hold it as an attribute, torch's parametrize as a property.
-    return cast(Tensor, getattr(module, key)) if raw is None else raw
+    return cast(Tensor, getattr(module, stored_name(name)))
 
 
 def store_all_writes(module: nn.Module) -> None:

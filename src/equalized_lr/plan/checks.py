@@ -56,6 +56,12 @@ def refuse_owned(slot: Slot) -> None:
         raise OwnedWeight(str(slot), owner)
 
 
+def refuse_computed(slot: Slot) -> None:
+    """Raises `OwnedWeight` if no Parameter stands behind this weight."""
+    if slot.scale is None and slot.module._parameters.get(slot.name) is None:
+        refuse_owned(slot)
+
+
 def _owner(slot: Slot) -> str | None:
     module, name = slot.module, slot.name
     if "parametrizations" in module._modules and is_parametrized(module):

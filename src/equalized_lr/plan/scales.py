@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from equalized_lr.arguments import positive, refuse_non_module
 from equalized_lr.errors import ConflictingTie, InvalidArgument, NothingToEqualize
+from equalized_lr.plan.checks import refuse_computed
 from equalized_lr.plan.plan import Where, plan_model
 from equalized_lr.plan.rule import SQRT2, Gain, LrMul, Mode, Rule
 from equalized_lr.plan.slots import Fans, bias_of, named_slots, slots_of
@@ -93,6 +94,7 @@ def translate_lr(
     logarithms = {}  # by Parameter, so that a tied weight counts once
     for name, scale in scales.items():
         slot = slots[name]
+        refuse_computed(slot)
         if (slot.path, slot.name) not in biases:
             logarithms[slot.parameter] = math.log2(positive(f"scales[{name!r}]", scale))
     if not logarithms:
@@ -113,6 +115,7 @@ def scales_by_parameter(
     plain: dict[Tensor, tuple[str, float]] = {}
     for name, number in scales.items():
         slot, c = slots[name], positive(f"scales[{name!r}]", number)
+        refuse_computed(slot)
         if slot.scale is None:
             first = plain.setdefault(slot.parameter, (str(slot), c))
             if first[1] != c:

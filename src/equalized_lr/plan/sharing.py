@@ -58,7 +58,7 @@ def merge(shares: Iterable[Share]) -> list[Share]:
 def with_all_places(shares: Sequence[Share], slots: Sequence[Slot]) -> list[Share]:
     """The shares with all places that hold their Parameter, such as a tied embedding."""
     places: dict[int, list[Slot]] = {}
-    for slot in slots:
+    for slot in slots if shares else ():
         tensor = slot.find()
         if tensor is not None:
             places.setdefault(id(tensor), []).append(slot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, SupportsFloat
+from typing import Any, NamedTuple, SupportsFloat
 
 from torch import Tensor, nn
 
@@ -43,12 +43,13 @@ class Slot(NamedTuple):
         """The Parameter, or None where something else computes the weight of this name."""
         if self.scale is not None:
             store_all_writes(self.module)
-        names = self.name, stored_name(self.name)
-        parameters = dict(self.module._parameters.items())  # a ScriptModule's are no dict
-        own = [parameters.get(name) for name in names]
-        if self.scale is not None and all(parameter is None for parameter in own):
+        parameters = _parameters_of(self.module)
+        tensor = parameters.get(self.name)
+        if tensor is None:
+            tensor = parameters.get(stored_name(self.name))
+        if tensor is None and self.scale is not None:
             return stored(self.module, self.name)
-        return next((parameter for parameter in own if parameter is not None), None)
+        return tensor
 
     @property
     def qualified_name(self) -> str:
@@ -119,9 +120,13 @@ def _as_fan(name: str, fan: Fan | SupportsFloat) -> Fan:
     return Fan(number, number)
 
 
+def _parameters_of(module: nn.Module) -> Mapping[str, Tensor | None]:
+    own: Any = module._parameters
+    return own if isinstance(own, dict) else dict(own.items())  # a ScriptModule's are no dict
+
+
 def bias_of(slot: Slot) -> str | None:
     """The plain name of the bias that belongs to a weight, if the layer has one."""
     bias = (slot.fan and slot.fan.bias) or slot.name.replace("weight", "bias")
-    parameters = dict(slot.module._parameters.items())
-    has = parameters.get(bias or "") is not None or bias in scales_of(slot.module)
+    has = _parameters_of(slot.module).get(bias) is not None or bias in scales_of(slot.module)
     return bias if has and bias != slot.name else None
