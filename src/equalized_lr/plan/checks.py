@@ -96,24 +96,26 @@ def refuse_attachment(slot: Slot) -> None:
 
 def refuse_detachment(slot: Slot) -> None:
     """Raises if the equalized parameter cannot be given back."""
-    if is_held_by_fsdp(slot.parameter):
+    tensor = slot.parameter
+    if is_held_by_fsdp(tensor):
         raise ShardedWeight(str(slot))
     refuse_wrapped_on_top(slot.module, slot.name, str(slot))
-    _refuse_offloaded(slot)
+    _refuse_offloaded(slot, tensor)
 
 
 def refuse_unscalable(slot: Slot) -> None:
     """Raises if the parameter cannot be multiplied by c."""
-    if is_held_by_fsdp(slot.parameter):
+    tensor = slot.parameter
+    if is_held_by_fsdp(tensor):
         raise ShardedWeight(str(slot))
-    _refuse_offloaded(slot)
-    kind = unscalable_kind(slot.parameter)
+    _refuse_offloaded(slot, tensor)
+    kind = unscalable_kind(tensor)
     if kind:
         raise UnsupportedWeight(str(slot), kind)
 
 
-def _refuse_offloaded(slot: Slot) -> None:
-    if slot.parameter.is_meta and hasattr(slot.module, "_hf_hook"):
+def _refuse_offloaded(slot: Slot, tensor: Tensor) -> None:
+    if tensor.is_meta and hasattr(slot.module, "_hf_hook"):
         raise OffloadedWeight(str(slot))
 
 

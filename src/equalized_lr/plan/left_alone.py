@@ -17,8 +17,10 @@ SHOWN = 5
 
 def is_unknown(slot: Slot) -> bool:
     """Whether a parameter may be a weight, in a layer that neither the table nor torch explains."""
+    if slot.fan or slot.scale is not None:
+        return False
     tensor = slot.find()
-    if slot.fan or slot.scale is not None or tensor is None or is_lazy(tensor) or tensor.ndim < 2:
+    if tensor is None or is_lazy(tensor) or tensor.ndim < 2:
         return False
     return not is_look_up(slot.module) and not is_norm(slot.module) and not _is_torchs(slot.module)
 
