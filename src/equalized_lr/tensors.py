@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar, cast
@@ -180,8 +181,12 @@ def largest(tensor: Tensor) -> float:
     """The largest finite absolute value; 0 if there are no values."""
     if tensor.is_meta or tensor.numel() == 0 or isinstance(tensor, FakeTensor):
         return 0.0
-    finite = tensor.detach().abs().nan_to_num(nan=0.0, posinf=0.0)
-    return float(finite.max())
+    values = tensor.detach()
+    if values.is_floating_point() and not is_dtensor(values):
+        bound = max(abs(float(end)) for end in values.aminmax())  # which copies nothing
+        if math.isfinite(bound):
+            return bound
+    return float(values.abs().nan_to_num(nan=0.0, posinf=0.0).max())
 
 
 def refuse_overflow(where: str, value: float, divisor: float, dtype: torch.dtype) -> None:
