@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from torch import optim
+from torch import nn, optim
 from torch.optim.lr_scheduler import ExponentialLR
 
 from equalized_lr import errors
@@ -67,3 +67,17 @@ def test_around_a_step(scheduler_first):
     assert calls == ["before", "after"]
     with pytest.raises(errors.NotCopyable):
         copy.copy(optimizer)
+
+
+def test_a_step_that_the_compiler_is_kept_from():
+    """Its marks, as those of torch 2.6 on LBFGS, do not lead past what runs around it."""
+
+    class Marked(optim.SGD):
+        @torch.compiler.disable
+        def step(self, closure=None):
+            return super().step(closure)
+
+    optimizer, calls = Marked([nn.Parameter(torch.ones(1))], lr=0.1), []
+    around_steps(optimizer, lambda step, *args: calls.append(args) or step(*args))
+    optimizer.step()
+    assert calls == [()]

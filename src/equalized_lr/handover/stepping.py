@@ -65,13 +65,18 @@ def around_steps(optimizer: Optimizer, around: Callable[..., Any]) -> None:
     """
     inner = optimizer.step
 
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return around(inner, *args, **kwargs)
+
+    run = not_compiled(run, recursive=False)  # the step in it may be
+
+    # By itself, since marks of the compiler on `inner`, which `wraps` copies, would lead past it.
     @functools.wraps(inner)
     def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        return around(inner, *args, **kwargs)
+        return run(*args, **kwargs)
 
     def refuse() -> None:
         raise NotCopyable(type(optimizer).__name__)
 
-    step = not_compiled(step, recursive=False)  # the step in it may be
     # A bound method, since schedulers ask for its function.
     vars(optimizer).update(step=types.MethodType(step, optimizer), __getstate__=refuse)
