@@ -372,7 +372,7 @@ CONVERTERS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*quantize.*:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*is deprecated", "ignore:.*quantize.*:UserWarning")
 @pytest.mark.parametrize("name", [None, "weight"])
 @pytest.mark.parametrize("convert", CONVERTERS.values(), ids=CONVERTERS)
 def test_converted_models_are_told_the_order(convert, name):
