@@ -13,7 +13,7 @@ from torch import nn
 
 from equalized_lr import EqualizedLR, equalize_lr
 from equalized_lr.errors import StaleWrite
-from equalized_lr.layer.caching import current_cache
+from equalized_lr.layer.caching import Cache, current_cache
 from equalized_lr.layer.hook import KEY, hook_of
 from tests.support.strategies import CONVOLUTIONS, samples
 
@@ -127,23 +127,30 @@ def test_grad_modes_within_a_forward_do_not_matter(mode):
     assert layer.weight_orig.grad is not None
 
 
-def test_gradients_within_a_forward_without_them():
-    """A forward under no_grad that takes a gradient of its own has one, and is cheap before it."""
+def test_a_weight_that_a_forward_returns():
+    """Gradients flow through it, as through a Parameter, wherever it was read."""
 
-    class Penalized(nn.Linear):
-        def forward(self, x):
-            self.__dict__["first"] = self.weight
-            assert self.weight is self.first
-            with torch.enable_grad():
-                (slope,) = torch.autograd.grad(self.weight.square().sum(), self.weight)
-                self.__dict__["slope"] = slope
-            return super().forward(x)
+    class Returned(nn.Linear):
+        def forward(self):
+            return self.weight
 
-    layer = equalize_lr(Penalized(3, 2))
+    layer = equalize_lr(Returned(3, 2))
     with torch.no_grad():
-        layer(torch.randn(1, 3))
-    assert not layer.first.requires_grad
-    assert torch.equal(layer.slope, 2 * layer.weight)
+        weight = layer()
+    weight.sum().backward()
+    assert torch.equal(layer.weight_orig.grad, torch.full((2, 3), hook_of(layer).scales["weight"]))
+
+
+def test_gradients_within_a_forward_without_them():
+    """What a forward of torch has read without gradients is read anew where one is taken."""
+    cache, raw = Cache(is_long=False, with_grad=False), nn.Parameter(torch.ones(2, 3))
+    with torch.no_grad():
+        first = cache.compute(raw, 0.5)
+        assert cache.find(raw, 0.5) is first
+    assert not first.requires_grad
+    assert cache.find(raw, 0.5) is None
+    (slope,) = torch.autograd.grad(cache.compute(raw, 0.5).sum(), raw)
+    assert torch.equal(slope, torch.full((2, 3), 0.5))
 
 
 def test_a_write_into_an_outdated_weight_of_a_forward_is_refused():

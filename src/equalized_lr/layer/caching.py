@@ -66,10 +66,10 @@ class Cache:
 
     __slots__ = ("_former", "_kept", "_with_grad", "is_long", "is_open")
 
-    def __init__(self, *, is_long: bool) -> None:
+    def __init__(self, *, is_long: bool, with_grad: bool = True) -> None:
         self._kept: dict[tuple[int, float], Kept] = {}
         self._former: list[Kept] = []  # outdated, but a forward may still write into them
-        self._with_grad = is_long or is_grad_enabled()
+        self._with_grad = with_grad
         self.is_long, self.is_open = is_long, True
 
     def find(self, raw: Tensor, scale: float) -> Tensor | None:
@@ -212,6 +212,8 @@ def store_writes(raw: Tensor) -> None:
 
 def sharing(plain: type[nn.Module]) -> Callable[..., Any]:
     """A class's forward, in which all reads of one weight are one tensor."""
+    # Other forwards may return a weight, through which gradients flow wherever it was read.
+    is_torchs = plain.forward.__module__.startswith("torch.nn.")
 
     @functools.wraps(plain.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -220,7 +222,8 @@ def sharing(plain: type[nn.Module]) -> Callable[..., Any]:
         outer = _current.cache
         if outer is not None and outer.is_long and outer.is_open:
             return plain.forward(self, *args, **kwargs)
-        own = _current.cache = Cache(is_long=False)
+        with_grad = not is_torchs or is_grad_enabled()
+        own = _current.cache = Cache(is_long=False, with_grad=with_grad)
         try:
             return plain.forward(self, *args, **kwargs)
         finally:
