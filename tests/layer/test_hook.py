@@ -8,14 +8,12 @@ import weakref
 
 import pytest
 import torch
-from hypothesis import given
 from torch import nn
 
 from equalized_lr import EqualizedLR, equalize_lr
 from equalized_lr.errors import StaleWrite
 from equalized_lr.layer.caching import Cache, current_cache
 from equalized_lr.layer.hook import KEY, hook_of
-from tests.support.strategies import CONVOLUTIONS, samples
 
 
 def slope(function):
@@ -350,26 +348,3 @@ def test_data_parallel_replicas_read_their_own_parameter():
     replica = layer._replicate_for_data_parallel()
     replica.weight_orig = torch.ones(2, 3)
     assert torch.equal(replica.weight, torch.ones(2, 3) * hook_of(layer).scales["weight"])
-
-
-READ_ONCE = ("Linear", *(kind for kind in CONVOLUTIONS if not kind.startswith("ConvTranspose")))
-
-
-@given(samples(READ_ONCE))
-def test_layers_that_read_once(sample):
-    """Note [Layers that read once]: each equalized parameter is computed once in a forward."""
-    layer = equalize_lr(sample.layer)
-    hook = hook_of(layer)
-    hook.scales = Counting(hook.scales)
-    sample.call()
-    assert hook.scales.reads == len(hook.scales)
-
-
-class Counting(dict):
-    """Constants that count how often they are asked for."""
-
-    reads = 0
-
-    def __getitem__(self, name):
-        self.reads += 1
-        return super().__getitem__(name)

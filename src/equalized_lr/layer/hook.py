@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from torch import Tensor, mul, nn
+from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
 
 from equalized_lr.errors import HookLost
@@ -93,13 +93,8 @@ def store_all_writes(module: nn.Module) -> None:
             store_writes(raw)
 
 
-def reader(name: str, *, once: bool = False) -> Callable[[nn.Module], Tensor]:
-    """A function that computes an equalized weight, c * w, as it is now.
-
-    Args:
-        name: the plain name of the weight.
-        once: for a forward that reads the weight once and does not write into it.
-    """
+def reader(name: str) -> Callable[[nn.Module], Tensor]:
+    """A function that computes an equalized weight of this plain name, c * w, as it is now."""
     key = stored_name(name)
 
     # Every microsecond here is paid by every layer: so no calls where a look-up will do.
@@ -116,8 +111,6 @@ def reader(name: str, *, once: bool = False) -> Callable[[nn.Module], Tensor]:
         if is_fx_symbolic_tracing():
             # torch.fx sees what is looked up with getattr, and takes the rest as constant.
             return cast(Tensor, getattr(module, key) * scale)
-        if once and is_plain_read():
-            return mul(raw, scale)
         return effective(raw, scale)
 
     return read

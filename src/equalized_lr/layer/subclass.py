@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
-from torch.nn import functional
 
 from equalized_lr.errors import NotAssignable, NotConvertible, NotRebuilt, WrappedOnTop
 from equalized_lr.layer.assignment import (
@@ -20,7 +19,7 @@ from equalized_lr.layer.assignment import (
     assign_weight,
     refuse_wrapped_parameter,
 )
-from equalized_lr.layer.caching import sharing
+from equalized_lr.layer.forward import equalized_forward
 from equalized_lr.layer.hook import (
     KEY,
     EqualizedLR,
@@ -138,7 +137,11 @@ def equalized_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[nn.M
     if known is not None:
         return known
     body: dict[str, Any] = {key: getattr(plain, key) for key in ("__module__", "__qualname__")}
-    body |= {"__doc__": plain.__doc__, "_plain_class": plain, "forward": _forward(plain, names)}
+    body |= {
+        "__doc__": plain.__doc__,
+        "_plain_class": plain,
+        "forward": equalized_forward(plain, names),
+    }
     body |= {name: _effective_property(name) for name in names}
     for method in ("reset_parameters", "_reset_parameters"):
         if hasattr(plain, method):
@@ -148,43 +151,6 @@ def equalized_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[nn.M
     bases = (Equalized, plain)
     kind: type[nn.Module] = types.new_class(plain.__name__, bases, {}, lambda ns: ns.update(body))
     return variants.setdefault(names, kind)
-
-
-def _linear(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
-    return functional.linear(input, weight, bias)
-
-
-def _convolution(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
-    return cast(Tensor, layer._conv_forward(input, weight, bias))
-
-
-# Note [Layers that read once]: torch's Linear and convolutions read their parameters at one place,
-# so there is nothing to share, and a cache would cost more than all the rest of a small layer.
-_READ_ONCE: dict[Any, Callable[..., Tensor]] = {nn.Linear.forward: _linear}
-_READ_ONCE |= {kind.forward: _convolution for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)}
-_TORCHS_OWN = (None, nn.Conv1d._conv_forward, nn.Conv2d._conv_forward, nn.Conv3d._conv_forward)
-
-
-def _forward(plain: type[nn.Module], names: tuple[str, ...]) -> Callable[..., Any]:
-    own = plain.forward
-    general = sharing(plain)
-    compute = _READ_ONCE.get(own)
-    if compute is None or getattr(plain, "_conv_forward", None) not in _TORCHS_OWN:
-        return general
-    weight, bias = (_once(name, is_equalized=name in names) for name in ("weight", "bias"))
-
-    @functools.wraps(own)
-    def forward(self: nn.Module, input: Tensor) -> Any:  # noqa: A002
-        # Somebody has replaced it since, or has kept it over a removal, as accelerate does.
-        if plain.forward is not own or KEY not in self._forward_pre_hooks:
-            return general(self, input)
-        return compute(self, input, weight(self), bias(self))
-
-    return forward
-
-
-def _once(name: str, *, is_equalized: bool) -> Callable[[nn.Module], Any]:
-    return reader(name, once=True) if is_equalized else lambda layer: getattr(layer, name)
 
 
 def _effective_property(name: str) -> property:

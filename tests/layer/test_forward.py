@@ -1,0 +1,121 @@
+"""Forwards that read each parameter once, and when they go the general way instead."""
+
+import pytest
+import torch
+from hypothesis import given
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from equalized_lr import equalize_lr
+from equalized_lr.errors import HookLost
+from equalized_lr.layer.hook import KEY, hook_of
+from tests.support.strategies import CONVOLUTIONS, samples
+
+
+@given(samples(("Linear", *CONVOLUTIONS)))
+def test_layers_that_read_once(sample):
+    """Note [Layers that read once]: each equalized parameter is computed once in a forward."""
+    layer = equalize_lr(sample.layer)
+    hook = hook_of(layer)
+    hook.scales = Counting(hook.scales)
+    sample.call()
+    assert hook.scales.reads == len(hook.scales)
+
+
+class Counting(dict):
+    """Constants that count how often they are asked for."""
+
+    reads = 0
+
+    def __getitem__(self, name):
+        self.reads += 1
+        return super().__getitem__(name)
+
+
+@given(samples(("Linear", *CONVOLUTIONS)))
+def test_the_operation_is_that_of_the_layer(sample):
+    """What is read once goes into the very operation that the layer's own forward has."""
+    layer = equalize_lr(sample.layer, lr_mul=0.5)
+    general = type(layer)._plain_class.forward
+    assert torch.equal(sample.call(), general(layer, *sample.inputs))
+
+
+@pytest.mark.parametrize("how", ["by place", "by name"])
+def test_an_output_size_goes_the_general_way(how):
+    """A transposed convolution that is asked for a size has it, and all its own checks."""
+    layer, x = equalize_lr(nn.ConvTranspose1d(2, 3, 3, stride=2)), torch.randn(1, 2, 4)
+    size = ([10],) if how == "by place" else ()
+    named = {"output_size": [10]} if how == "by name" else {}
+    assert layer(x, *size, **named).shape == (1, 3, 10)
+    with pytest.raises(ValueError, match="requested an output size"):
+        layer(x, [99])
+
+
+def test_other_arguments_are_refused_as_by_the_layer():
+    """The input may be named, and nothing else is taken."""
+    layer, x = equalize_lr(nn.Linear(3, 2)), torch.randn(1, 3)
+    assert torch.equal(layer(input=x), layer(x))
+    with pytest.raises(TypeError, match="forward"):
+        layer(x, x)
+    with pytest.raises(TypeError, match="other"):
+        layer(x, other=x)
+
+
+class Tripled(nn.Conv2d):
+    """A convolution with a step of its own."""
+
+    def _conv_forward(self, x, weight, bias):
+        return 3 * super()._conv_forward(x, self.weight, bias)
+
+
+class Padded(nn.ConvTranspose1d):
+    """A transposed convolution that chooses its output's size."""
+
+    def _output_padding(self, *args):
+        return [1]
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (Tripled(2, 3, 1), torch.randn(1, 2, 4, 4)),
+        (Padded(2, 3, 3, stride=2), torch.randn(1, 2, 4)),
+    ],
+    ids=["convolution", "transposed"],
+)
+def test_steps_of_a_subclass_are_kept(layer, x):
+    """A subclass that changes what torch's forward calls is called as it is."""
+    expected = layer(x)
+    torch.testing.assert_close(equalize_lr(layer, init="keep")(x), expected)
+
+
+def test_a_bias_that_is_computed_is_read():
+    """A bias under another reparametrization is no Parameter, and counts all the same."""
+    layer, x = equalize_lr(nn.Linear(3, 2)), torch.randn(1, 3)
+    nn.utils.parametrize.register_parametrization(layer, "bias", nn.Sigmoid())
+    torch.testing.assert_close(layer(x), x @ layer.weight.T + layer.bias)
+
+
+def test_a_stored_weight_that_is_computed_is_read():
+    """So does a stored weight under torch's parametrize."""
+    layer, x = equalize_lr(nn.Linear(3, 2)), torch.randn(1, 3)
+    spectral_norm(layer, "weight_orig")
+    layer.eval()
+    torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def test_a_lost_hook_is_named():
+    """Without its hook a layer has no scale, and says so."""
+    layer = equalize_lr(nn.Linear(3, 2))
+    del layer._forward_pre_hooks[KEY]
+    with pytest.raises(HookLost):
+        layer(torch.randn(1, 3))
+
+
+@pytest.mark.parametrize("kind", ["Linear", *CONVOLUTIONS])
+def test_a_forward_that_was_replaced_later_runs(kind, monkeypatch):
+    """Code that patches torch's classes after equalizing is heard."""
+    owner = getattr(nn, kind)
+    layer = equalize_lr(owner(2, 3, *(() if owner is nn.Linear else (1,))))
+    monkeypatch.setattr(owner, "forward", lambda self, x: "replaced")
+    assert layer(torch.randn(1, 2)) == "replaced"
