@@ -204,6 +204,7 @@ def _attach_all(plan: Plan) -> None:
         raise
 
 
+@torch.no_grad()
 def draw(plan: Plan, generator: torch.Generator | None) -> None:
     """w ~ N(0, 1 / lr_mul**2) for weights, zero for biases and padding.
 
@@ -212,8 +213,8 @@ def draw(plan: Plan, generator: torch.Generator | None) -> None:
     for share in plan.weights:
         draw_normal(share.parameter, 1.0 / share.lr_mul, generator)
     for bias in [share.slots[0] for share in plan.biases] + plan.plain_biases:
-        bias.parameter.detach().zero_()
+        bias.parameter.zero_()
     for slot in plan.slots:
         padding = slot.module.padding_idx if is_look_up(slot.module) else None
         if padding is not None:
-            slot.parameter.detach()[padding] = 0.0
+            slot.parameter[padding] = 0.0

@@ -117,6 +117,15 @@ def _is_wrapper(tensor: object) -> bool:
     return is_traceable_wrapper_subclass(tensor) and not is_dtensor(tensor)
 
 
+def is_expanded(tensor: Tensor) -> bool:
+    """Whether several elements lie in one place, so that they cannot be written."""
+    return (
+        tensor.layout is torch.strided
+        and not tensor.is_contiguous()
+        and any(step == 0 < n - 1 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    )
+
+
 def address(tensor: Tensor) -> int:
     """Where a tensor's memory begins; 0 if it has none."""
     if is_lazy(tensor) or isinstance(tensor, FakeTensor):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from equalized_lr.tensors import is_expanded
+
 
 class Original:
     """The effective weight and gradient of a parameter that holds the stored ones for a while.
@@ -20,7 +22,7 @@ class Original:
         parameter.copy_(self._weight / c)
         self._gradient = gradient = parameter.grad
         if gradient is not None:
-            if _overlaps(gradient):  # cannot be written into
+            if is_expanded(gradient):
                 self._gradient = gradient.clone()
             self._stored = parameter.grad = gradient * c
             self._version = self._stored._version
@@ -41,9 +43,3 @@ class Original:
             elif gradient._version == self._version:
                 restored = original
         parameter.grad = restored
-
-
-def _overlaps(tensor: Tensor) -> bool:
-    return tensor.layout is torch.strided and any(
-        size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True)
-    )

@@ -10,9 +10,8 @@ from torch import Tensor
 from equalized_lr.tensors import distribute_like, is_dtensor
 
 
-@torch.no_grad()
 def draw_normal(parameter: Tensor, std: float, generator: torch.Generator | None) -> None:
-    """Fills a parameter from N(0, std**2)."""
+    """Fills a parameter from N(0, std**2); called without gradients."""
     # In float32 at least: before torch 2.12, numbers drawn in bfloat16 end at 3.3.
     dtype = torch.promote_types(parameter.dtype, torch.float32)
     if dtype == parameter.dtype and not is_dtensor(parameter):

@@ -41,11 +41,11 @@ def refuse_wrapper(root: nn.Module) -> None:
 def refuse_converted(root: nn.Module) -> None:
     """Raises `UnsupportedWeight` if a converter has left nothing that could be equalized."""
     for path, module in root.named_modules():
-        where = f"'{path}'" if path else f"this {type(module).__name__}"
-        if isinstance(module, torch.jit.ScriptModule):
-            raise UnsupportedWeight(where, "compiled by torch.jit.script")
-        if type(module).__module__.startswith("torch.ao.nn.quantized"):
-            raise UnsupportedWeight(where, "quantized")
+        is_script = isinstance(module, torch.jit.ScriptModule)
+        if is_script or type(module).__module__.startswith("torch.ao.nn.quantized"):
+            where = f"'{path}'" if path else f"this {type(module).__name__}"
+            kind = "compiled by torch.jit.script" if is_script else "quantized"
+            raise UnsupportedWeight(where, kind)
 
 
 def refuse_owned(slot: Slot) -> None:

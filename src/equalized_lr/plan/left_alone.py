@@ -54,8 +54,10 @@ def _is_of_torch(kind: type) -> bool:
 
 def left_alone(selected: Sequence[Slot], slots: Sequence[Slot]) -> str | None:
     """What a whole-model call should say of the slots that it does not understand, or None."""
-    known = {id(slot.find()) for slot in slots if slot.fan or slot.scale is not None}
-    unknown = [slot for slot in selected if is_unknown(slot) and id(slot.find()) not in known]
+    unknown = [slot for slot in selected if is_unknown(slot)]
+    if unknown:  # but for those that are tied to a known one
+        known = {id(slot.find()) for slot in slots if slot.fan or slot.scale is not None}
+        unknown = [slot for slot in unknown if id(slot.find()) not in known]
     own = {
         slot.path: slot
         for slot in selected

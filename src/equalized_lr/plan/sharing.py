@@ -20,10 +20,10 @@ from equalized_lr.errors import (
 )
 from equalized_lr.layer.hook import stored_name
 from equalized_lr.plan.slots import Slot
-from equalized_lr.tensors import address, module_holding
+from equalized_lr.tensors import address, is_expanded, module_holding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Share:
     """One Parameter to be scaled by one constant, in all the places where it is held.
 
@@ -57,16 +57,18 @@ def merge(shares: Iterable[Share]) -> list[Share]:
 
 def with_all_places(shares: Sequence[Share], slots: Sequence[Slot]) -> list[Share]:
     """The shares with all places that hold their Parameter, such as a tied embedding."""
-    places: dict[int, list[Slot]] = {}
+    places: dict[int, list[Slot]] = {id(share.parameter): [] for share in shares}
     for slot in slots if shares else ():
-        tensor = slot.find()
-        if tensor is not None:
-            places.setdefault(id(tensor), []).append(slot)
-    for share in shares:
-        for slot in places[id(share.parameter)]:
+        own = places.get(id(slot.find()))
+        if own is not None:
+            own.append(slot)
+    complete = [Share(s.scale, places[id(s.parameter)], s.lr_mul) for s in shares]
+    for share in complete:
+        for slot in share.slots:
             if slot.scale is not None:
-                raise TiedToEqualized(str(share.slots[0]), _stored_place(slot), slot.scale)
-    return [Share(s.scale, places[id(s.parameter)], s.lr_mul) for s in shares]
+                first = next(each for each in share.slots if each.scale is None)
+                raise TiedToEqualized(str(first), _stored_place(slot), slot.scale)
+    return complete
 
 
 def _stored_place(slot: Slot) -> str:
@@ -134,7 +136,8 @@ def refuse_unwritable(root: nn.Module, slots: Sequence[Slot]) -> None:
         for tensor, end in ((parameter, ""), (parameter.grad, ".grad")):
             if tensor is not None:
                 written[id(tensor)] = slot, end
-                _refuse_if_fixed(tensor, f"{slot}{end}")
+                if reason := _fixed(tensor):
+                    raise UnsupportedWeight(f"{slot}{end}", reason)
     last: _Place | None = None
     for place in sorted(_places(root), key=lambda place: place[:3]):
         if last and place.storage == last.storage and place.start < last.end:
@@ -146,13 +149,11 @@ def refuse_unwritable(root: nn.Module, slots: Sequence[Slot]) -> None:
             last = place
 
 
-def _refuse_if_fixed(tensor: Tensor, where: str) -> None:
+def _fixed(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being written, in words; None if nothing does."""
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
-        raise UnsupportedWeight(where, "an inference tensor, which cannot be changed here")
-    if tensor.layout is torch.strided and any(
-        step == 0 < size - 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)
-    ):
-        raise UnsupportedWeight(where, "expanded, with many elements in one place")
+        return "an inference tensor, which cannot be changed here"
+    return "expanded, with many elements in one place" if is_expanded(tensor) else None
 
 
 def _tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:

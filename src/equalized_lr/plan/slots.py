@@ -43,10 +43,10 @@ class Slot(NamedTuple):
         """The Parameter, or None where something else computes the weight of this name."""
         if self.scale is not None:
             store_all_writes(self.module)
-        parameters = _parameters_of(self.module)
-        tensor = parameters.get(self.name)
+        own = _parameters_of(self.module)
+        tensor = own.get(self.name)
         if tensor is None:
-            tensor = parameters.get(stored_name(self.name))
+            tensor = own.get(stored_name(self.name))
         if tensor is None and self.scale is not None:
             return stored(self.module, self.name)
         return tensor
