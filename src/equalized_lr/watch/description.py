@@ -139,7 +139,7 @@ def _line(slot: Slot, scale: float | None, notes: Notes) -> Line:
         equalized=equalized,
         stored_std=stored,
         std=effective,
-        note=notes.of(slot, std),
+        note="; ".join(filter(None, notes.of(slot, std))),
     )
 
 

@@ -193,8 +193,8 @@ class LearningSpeed:
     def _moving(self) -> dict[str, float]:
         """The relative steps of the weights that move, the fastest first."""
         medians = ((name, track.median()) for name, track in self._tracks().items())
-        moving = {name: median for name, median in medians if median}
-        return {name: moving[name] for name in sorted(moving, key=moving.__getitem__, reverse=True)}
+        moving = [(name, median) for name, median in medians if median]
+        return dict(sorted(moving, key=lambda pair: pair[1], reverse=True))
 
     def _summary(self) -> str:
         names = list(self._moving())

@@ -14,14 +14,7 @@ FAR = 3.0  # how many times as large or small counts as far
 
 
 class Notes:
-    """The remarks about the weights of one model.
-
-    Args:
-        slots: its weights.
-        scales: c of each, in force or as it would be, by the qualified name.
-        implicit: whether the plain ones are trained in the implicit form.
-        observed: whether fans were observed, so that others are known to be not contracted.
-    """
+    """The remarks about the weights of one model, whose c are in force or as they would be."""
 
     def __init__(
         self,
@@ -37,11 +30,8 @@ class Notes:
         self._scales, self._observed = scales, observed
         self._usual_gain = statistics.median(list(filter(None, map(self._gain, slots))) or [1.0])
 
-    def of(self, slot: Slot, std: float | None) -> str:
+    def of(self, slot: Slot, std: float | None) -> Iterator[str]:
         """All that is to be said about one weight, the stored one of which is spread by `std`."""
-        return "; ".join(filter(None, self._remarks(slot, std)))
-
-    def _remarks(self, slot: Slot, std: float | None) -> Iterator[str]:
         if self._scales[slot.qualified_name] is None and slot.fan is None:
             yield f"left alone: {self._reason(slot)}"
             if self._rates_are_equalized and std and std < 1 / FAR:
@@ -50,7 +40,8 @@ class Notes:
         if slot.scale is None:
             yield "plain"
         if computes_its_own_way(slot.module) and not self._observed:
-            yield f"{_kind(slot)} has a forward of its own: check with observe(model, x)"
+            kind = type(slot.module).__name__
+            yield f"{kind} has a forward of its own: check with observe(model, x)"
         if std is not None and (slot.path, slot.name) not in self._biases:
             yield _spread(slot, std)
         gain = self._gain(slot)
@@ -64,7 +55,8 @@ class Notes:
             return "a norm"
         if self._observed:
             return "not contracted: fans= does not name it"
-        return f"no known fan; fans=observe(model, x) finds it, or fans.register({_kind(slot)})"
+        kind = type(slot.module).__name__
+        return f"no known fan; fans=observe(model, x) finds it, or fans.register({kind})"
 
     def _gain(self, slot: Slot) -> float | None:
         """gain * lr_mul, as c has it."""
@@ -90,7 +82,3 @@ def _spread(slot: Slot, std: float) -> str:
 
 def _is_far(ratio: float) -> bool:
     return not 1 / FAR < ratio < FAR
-
-
-def _kind(slot: Slot) -> str:
-    return type(slot.module).__name__

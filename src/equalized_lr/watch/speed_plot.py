@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -50,25 +51,25 @@ def plot_speeds(
     ground is transparent, and all text grey: for light pages and dark ones.
     """
     plt = needed("matplotlib.pyplot", "a picture", "take the numbers from table()")
-    moves = {
-        name: [(step, value) for step, value in points if value > 0]
-        for name, points in relative_steps.items()
-    }
+    moves = {name: [at for at in points if at[1] > 0] for name, points in relative_steps.items()}
     lines = {name: points for name, points in moves.items() if points}
-    blocks = {name: name for name in lines} if len(lines) <= MOST_LABELS else blocks_of(list(lines))
+    many = len(lines) > MOST_LABELS
+    blocks = blocks_of(list(lines)) if many else {name: name for name in lines}
     with plt.rc_context(LOOK if axes is None else {}):
         target = plt.subplots()[1] if axes is None else axes
         _draw_lines(target, lines, blocks, plt.get_cmap("viridis"))
-        if len(lines) > MOST_LABELS:
-            _draw_ends(target, lines, fastest_first)
+        for which, index, style in (("fastest", 0, "--"), ("slowest", -1, ":")) if many else ():
+            name = fastest_first[index]
+            label = f"{which}: {short_name(name, NAME)}"
+            _draw(target, lines[name], style, color="tab:red", lw=1.8, label=label)
         customary = "10$^{-3}$: customary in mid-training"
         target.axhline(CUSTOMARY, color=GREY, lw=0.8, zorder=0, label=customary)
         target.set(title=title, xlabel="step", ylabel="relative step", yscale="log")
         target.grid(alpha=0.3)
         if axes is None:
             target.tick_params(which="both", colors=GREY)
-            many = f"all {len(lines)} weights, in {len(set(blocks.values()))} blocks"
-            heading = many if len(lines) > MOST_LABELS else None
+            counts = f"all {len(lines)} weights, in {len(set(blocks.values()))} blocks"
+            heading = counts if many else None
             target.legend(title=heading, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     figure = cast("Figure", target.figure)
     if path is not None:
@@ -84,15 +85,15 @@ def blocks_of(names: Sequence[str]) -> dict[str, str]:
     blocks = {name: name for name in names}
     for length in range(depth, 0, -1):
         modules = {name: ".".join(name.split(".")[:-1][:length]) for name in names}
-        if len(set(modules.values())) < LEAST_BLOCKS:
-            break
-        blocks = modules
-        if len(set(modules.values())) <= most:
+        count = len(set(modules.values()))
+        if count >= LEAST_BLOCKS:
+            blocks = modules
+        if count <= most:
             break
     order = list(dict.fromkeys(blocks.values()))
     if len(order) <= most:
         return blocks
-    size = -(-len(order) // most)
+    size = math.ceil(len(order) / most)
     rows = [order[start : start + size] for start in range(0, len(order), size)]
     labels = {block: f"{row[0]} to {row[-1]}" for row in rows for block in row}
     return {name: labels[block] for name, block in blocks.items()}
@@ -114,15 +115,6 @@ def _draw_lines(
         color = shades(0.25 + 0.6 * number / max(1, len(sizes) - 1))
         style, width = (STYLES[number % len(STYLES)], 1.3) if few else ("-", 0.8)
         _draw(axes, points, style, color=color, lw=width, label=labels.pop(block, None))
-
-
-def _draw_ends(axes: Axes, lines: Mapping[str, Points], fastest_first: Sequence[str]) -> None:
-    for which, name, style in (
-        ("fastest", fastest_first[0], "--"),
-        ("slowest", fastest_first[-1], ":"),
-    ):
-        label = f"{which}: {short_name(name, NAME)}"
-        _draw(axes, lines[name], style, color="tab:red", lw=1.8, label=label)
 
 
 def _draw(axes: Axes, points: Points, style: str, **line: Any) -> None:
