@@ -105,8 +105,8 @@ def equalize_lr(
         rescale(plan.scales, -1)
     else:
         draw(plan, generator)
-    for handover in handovers:
-        handover.apply()
+    for hand_over in handovers:
+        hand_over()
     return module
 
 
@@ -155,8 +155,8 @@ def remove_equalized_lr(
     for slot in plan.slots:
         detach(slot.module, slot.name)
     rescale(plan.scales, 1)
-    for handover in handovers:
-        handover.apply()
+    for hand_over in handovers:
+        hand_over()
     return module
 
 

@@ -6,8 +6,8 @@ So both directions are one operation: `equalize_lr` divides by c, `remove_equali
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import takewhile
 
 import torch
@@ -32,25 +32,6 @@ from equalized_lr.tensors import largest, refuse_overflow
 Optimizers = Optimizer | Sequence[Optimizer] | None
 
 
-@dataclass(frozen=True)
-class Handover:
-    """A rescaling by c (direction 1) or 1 / c (-1) that was planned, and can no longer fail."""
-
-    optimizer: Optimizer
-    scales: dict[Tensor, float]
-    direction: int
-
-    def apply(self) -> None:
-        """Translates the groups and the state in place."""
-        if runs_stored(self.optimizer, self.scales):
-            steps = stored_steps_of(self.optimizer) or StoredSteps(self.optimizer, {})
-            steps.rescale(self.scales, self.direction)
-        else:
-            powers = powers_of(type(self.optimizer))
-            translate(self.optimizer, powers, self.scales, self.direction)
-        guard(self.optimizer)
-
-
 @torch.no_grad()
 def translate(
     optimizer: Optimizer, powers: Powers, scales: Mapping[Tensor, float], direction: int
@@ -71,26 +52,22 @@ def translate(
 
 def plan_handovers(
     optimizers: Optimizers, scales: Mapping[Tensor, float], direction: int
-) -> list[Handover]:
-    """Those of all optimizers that hold one of the parameters; all faults are found here.
+) -> list[Callable[[], None]]:
+    """What hands over each optimizer that holds one of the parameters, and can no longer fail.
+
+    Direction 1 stands for a rescaling by c, -1 for one by 1 / c.
 
     Raises:
-        InvalidArgument: something else than an optimizer was given.
-        NotTrained: no optimizer holds any of the parameters.
-        UnknownOptimizer: its class is not in the table, and it does not run under `ScaledSteps`.
-        UnknownState: it has kept something that is not in the table.
-        KeepsValues: a wrapper of it has kept weights of the present form.
-        SchedulerAttached: a scheduler goes by the groups as they are.
-        Unscalable: its state would not fit into its dtype.
+        EqualizedLRError: one of the optimizers cannot be handed over.
     """
     every = [] if optimizers is None else optimizers_of(optimizers)
-    handovers = []
+    handovers: list[Callable[[], None]] = []
     for optimizer in every:
         own = set(parameters_of(optimizer))
         trained = {p: c for p, c in scales.items() if p in own}
         if trained:
             _refuse_handover(optimizer, trained, direction)
-            handovers.append(Handover(optimizer, trained, direction))
+            handovers.append(partial(_hand_over, optimizer, trained, direction))
     if every and not handovers:
         raise NotTrained(", ".join(type(optimizer).__name__ for optimizer in every))
     return handovers
@@ -119,6 +96,15 @@ def _refuse_handover(optimizer: Optimizer, scales: dict[Tensor, float], directio
     # writes the rate that it begins with into every group, also through a wrapper of the optimizer.
     if any("initial_lr" in group for group in optimizer.param_groups):
         raise SchedulerAttached(kind)
+
+
+def _hand_over(optimizer: Optimizer, scales: dict[Tensor, float], direction: int) -> None:
+    if runs_stored(optimizer, scales):
+        steps = stored_steps_of(optimizer) or StoredSteps(optimizer, {})
+        steps.rescale(scales, direction)
+    else:
+        translate(optimizer, powers_of(type(optimizer)), scales, direction)
+    guard(optimizer)
 
 
 def runs_stored(optimizer: Optimizer, scales: Mapping[Tensor, float]) -> bool:

@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from equalized_lr.tensors import is_expanded
 
 
-class Original:
-    """The effective weight and gradient of a parameter that holds the stored ones for a while.
+def to_stored(parameter: Tensor, c: float) -> Callable[[], None]:
+    """Divides a parameter by c and multiplies its gradient by it; returns what undoes both.
 
     What is not changed meanwhile keeps its bits, element by element: rounding, or a stored value
     that overflows, does not change a weight that does not step.
     """
+    weight, gradient = parameter.detach().clone(), parameter.grad
+    parameter.copy_(weight / c)
+    if gradient is not None and is_expanded(gradient):
+        gradient = gradient.clone()
+    stored = parameter.grad = None if gradient is None else gradient * c
+    version = None if stored is None else stored._version
 
-    def __init__(self, parameter: Tensor, c: float) -> None:
-        """Divides the parameter by c and multiplies its gradient by it."""
-        self._parameter, self._c = parameter, c
-        self._weight = parameter.detach().clone()
-        parameter.copy_(self._weight / c)
-        self._gradient = gradient = parameter.grad
-        if gradient is not None:
-            if is_expanded(gradient):
-                self._gradient = gradient.clone()
-            self._stored = parameter.grad = gradient * c
-            self._version = self._stored._version
-
-    def restore(self) -> None:
-        """Multiplies by c what the step made of the parameter, and divides its gradient."""
-        parameter, c = self._parameter, self._c
-        same = parameter == self._weight / c
-        parameter.copy_(torch.where(same, self._weight, parameter * c))
-        gradient, original = parameter.grad, self._gradient
-        if gradient is None:
+    def restore() -> None:
+        same = parameter == weight / c
+        parameter.copy_(torch.where(same, weight, parameter * c))
+        now = parameter.grad
+        if now is None:
             return
-        restored = gradient / c
-        if original is not None and gradient is self._stored:
-            if gradient.layout is torch.strided:
-                same = gradient == original * c
-                restored = original.copy_(torch.where(same, original, restored))
-            elif gradient._version == self._version:
-                restored = original
+        restored = now / c
+        if gradient is not None and now is stored:
+            if now.layout is torch.strided:
+                same = now == gradient * c
+                restored = gradient.copy_(torch.where(same, gradient, restored))
+            elif now._version == version:
+                restored = gradient
         parameter.grad = restored
+
+    return restore

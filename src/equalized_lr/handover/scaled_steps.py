@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from equalized_lr.errors import UnknownScale
 from equalized_lr.handover.groups import parameters_of
 from equalized_lr.handover.kept import refuse_kept_values
-from equalized_lr.handover.originals import Original
+from equalized_lr.handover.originals import to_stored
 from equalized_lr.handover.powers import times_power
 from equalized_lr.handover.stepping import and_inner, around_steps, not_compiled, runs_hooks
 from equalized_lr.tensors import largest, refuse_overflow
@@ -34,7 +34,7 @@ class StoredSteps:
     def __init__(self, optimizer: Optimizer, scales: Mapping[Tensor, float]) -> None:
         self.optimizer = optimizer
         self._scales: dict[Tensor, float] = {}  # of all parameters that it is known to train
-        self._originals: list[Original] = []  # of the effective values, while they are stored ones
+        self._undo: list[Callable[[], None]] = []  # while the values are stored ones
         self._depth = 0  # of steps on stored weights
         self._ends: list[tuple[OrderedDict[int, Any], int, bool]] = []
         self.add(scales)
@@ -78,7 +78,7 @@ class StoredSteps:
     @contextmanager
     def _weights(self, *, stored: bool) -> Iterator[None]:
         """Inside, all are stored or all effective; after it, again what they were before."""
-        depth, before = self._depth, bool(self._originals)
+        depth, before = self._depth, bool(self._undo)
         self._depth += stored
         try:
             self._change_to(stored=stored)
@@ -90,11 +90,12 @@ class StoredSteps:
     @not_compiled
     @torch.no_grad()
     def _change_to(self, *, stored: bool) -> None:
-        if stored and not self._originals:
+        if stored and not self._undo:
             for p, c in self.scales.items():
-                self._originals.append(Original(p, c))  # so that an exception undoes all before it
-        while self._originals and not stored:
-            self._originals.pop().restore()
+                self._undo.append(to_stored(p, c))  # so that an exception undoes all before it
+        while self._undo and not stored:
+            restore = self._undo.pop()
+            restore()
 
     def _around(
         self, optimizer: Optimizer, step: Callable[..., Any], *args: Any, **kwargs: Any
