@@ -18,13 +18,10 @@ def refuse_non_module(argument: object) -> None:
 
 def positive(argument: str, value: SupportsFloat) -> float:
     """The number, or an `InvalidArgument` if it is not positive and finite."""
-    expected = "a positive finite number"
-    if isinstance(value, bool | str):
-        raise InvalidArgument(argument, value, expected)
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool | str) else float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise InvalidArgument(argument, value, expected) from None
-    if not (math.isfinite(number) and number > 0):
-        raise InvalidArgument(argument, value, expected)
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise InvalidArgument(argument, value, "a positive finite number")
     return number

@@ -13,11 +13,7 @@ from equalized_lr.errors import MissingPackage
 
 
 def needed(name: str, *facts: str) -> Any:
-    """A module of another package, which need not be installed.
-
-    Raises:
-        MissingPackage: it is not, with these facts about what needs it and what to do instead.
-    """
+    """A module of another package, or `MissingPackage`, with facts on what needs it."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -28,13 +24,10 @@ def needed(name: str, *facts: str) -> Any:
 MUON: type[optim.Optimizer] | None = getattr(optim, "Muon", None)
 
 
-def _symbolic_trace_is_at_work() -> bool:
-    """torch 2.9's `is_fx_symbolic_tracing`, for the versions before it."""
-    return _symbolic_trace._is_fx_tracing_flag and not compiler.is_compiling()
-
-
 is_fx_symbolic_tracing = getattr(
-    _symbolic_trace, "is_fx_symbolic_tracing", _symbolic_trace_is_at_work
+    _symbolic_trace,
+    "is_fx_symbolic_tracing",  # since torch 2.9
+    lambda: _symbolic_trace._is_fx_tracing_flag and not compiler.is_compiling(),
 )
 
 

@@ -49,6 +49,15 @@ def test_weights_without_a_scale_are_left_alone():
     assert not net[0].bias.any()
 
 
+def test_scales_and_a_choice():
+    """Layers that `where` does not choose are left alone, whatever has a scale."""
+    net = network()
+    before = net[0].weight.detach().clone()
+    init_(net, scales=he_scales(net), where=lambda path, _: path == "2")
+    assert_equal(net[0].weight.detach(), before)
+    assert not net[2].bias.any()
+
+
 def test_scales_of_weights_that_nobody_knows():
     """A parameter of an own layer is drawn as well, if it is named."""
     layer = nn.Module()

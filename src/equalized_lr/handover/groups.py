@@ -27,8 +27,7 @@ def parameters_of(optimizer: Optimizer) -> Iterator[Tensor]:
 
 def scale_of(group: Mapping[str, Any]) -> float:
     """The c by which the numbers of a group are translated, 1 where they are as given."""
-    scale: float = group.get(SCALE, 1.0)
-    return scale
+    return float(group.get(SCALE, 1.0))
 
 
 def is_rescaled(group: Group, scales: Mapping[Tensor, float]) -> bool:

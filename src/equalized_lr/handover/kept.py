@@ -12,9 +12,6 @@ from torch.optim import Optimizer
 
 from equalized_lr.errors import KeepsValues
 
-# What an optimizer has besides its own attributes; its state is looked at by parameter.
-_NOT_OWN = ("state", "param_groups", "defaults")
-
 
 def refuse_kept_values(optimizer: Optimizer, parameters: Collection[Tensor]) -> None:
     """Raises `KeepsValues` if an optimizer has computed something from values of its parameters.
@@ -28,7 +25,7 @@ def refuse_kept_values(optimizer: Optimizer, parameters: Collection[Tensor]) -> 
             if any(_varies(tensor, [parameter]) for tensor in _tensors_in(value)):
                 raise KeepsValues(type(optimizer).__name__, key)
     for key, value in vars(optimizer).items():
-        if key in _NOT_OWN or "hooks" in key:
+        if key in ("state", "param_groups", "defaults") or "hooks" in key:
             continue
         for tensor in _tensors_in(value):
             alike = [p for p in parameters if p.shape == tensor.shape]

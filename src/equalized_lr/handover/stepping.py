@@ -17,11 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def optimizers_of(argument: object) -> list[Optimizer]:
-    """One or several optimizers, as a list.
-
-    Raises:
-        InvalidArgument: something else was given.
-    """
+    """One or several optimizers, as a list; an `InvalidArgument` if something else was given."""
     optimizers: list[Any] = list(argument) if isinstance(argument, Sequence) else [argument]
     for optimizer in optimizers:
         if not isinstance(optimizer, Optimizer):

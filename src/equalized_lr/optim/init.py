@@ -49,17 +49,9 @@ def init_(
         >>> scales = he_scales(net) | he_scales(nn.ModuleDict({"2": net[2]}), gain=1.0)
         >>> optimizer = implicit(torch.optim.Adam, init_(net, scales=scales), scales=scales)
 
-    Args:
-        module: as in `equalize_lr`, and so are the other arguments. Equalized layers are left
-            alone. It is changed in place and returned.
-        gain: as in `equalize_lr`.
-        mode: as in `equalize_lr`.
-        lr_mul: as in `equalize_lr`.
-        where: as in `equalize_lr`.
-        fans: as in `equalize_lr`.
-        generator: as in `equalize_lr`.
-        scales: plain qualified names and their c, as for `implicit`, in place of gain and mode:
-            the weights that are named are drawn from N(0, (c / lr_mul)**2), others are left alone.
+    The module is changed in place and returned; equalized layers are left alone. The arguments are
+    those of `equalize_lr`, and `scales`, plain qualified names and their c, as for `implicit`: in
+    place of gain and mode. Then the weights that are named are drawn, others are left alone.
 
     Raises:
         InvalidArgument: `scales` does not fit the module.
@@ -69,7 +61,7 @@ def init_(
     if scales is None:
         plan = plan_equalizing(module, None, rule, where, fans)
     else:
-        plan = _with_scales(module, rule, plan_model(module, rule, where, fans or {}), scales)
+        plan = _plan_by_scales(module, rule, where, fans or {}, scales)
     for share in plan.shares:
         refuse_unscalable(share.slots[0])
         refuse_draw(share.slots[0], share.lr_mul, generator)
@@ -81,11 +73,11 @@ def init_(
     return module
 
 
-def _with_scales(
-    module: nn.Module, rule: Rule, plan: Plan, scales_by_name: Mapping[str, float]
+def _plan_by_scales(
+    module: nn.Module, rule: Rule, where: Where | None, fans: Fans, names: Mapping[str, float]
 ) -> Plan:
     """The plan for those weights that have a scale, also ones that `fans` does not know."""
-    scales = scales_by_parameter(module, scales_by_name)
+    plan, scales = plan_model(module, rule, where, fans), scales_by_parameter(module, names)
     weights = [share for share in plan.weights if share.parameter in scales]
     weights = [replace(share, scale=scales[share.parameter]) for share in weights]
     layers = {slot.path for share in weights for slot in share.slots}
@@ -95,6 +87,7 @@ def _with_scales(
         Share(scales[slot.parameter], [slot], _multiplier(rule, slot))
         for slot in slots_of(module)
         if slot.find() in scales and slot.parameter not in known and slot.parameter.ndim > 1
+        if where is None or where(slot.path, slot.module)
     )
     if not weights:
         raise NothingToEqualize(type(module).__name__, 0)

@@ -87,10 +87,9 @@ class LREQAdam(Optimizer):
                 raise InvalidArgument(name, group[name], "a number that is not negative")
         positive(SCALE, group[SCALE])
         first, second = group["betas"]
-        if first != 0:
-            raise InvalidArgument("betas", group["betas"], "0 as the first: there is no momentum")
-        if not 0 <= second < 1:
-            raise InvalidArgument("betas", group["betas"], "a second one from 0 to less than 1")
+        if not (first == 0 and 0 <= second < 1):
+            expected = "0 (there is no momentum), and a number from 0 to less than 1"
+            raise InvalidArgument("betas", group["betas"], expected)
         super().add_param_group(param_group)
 
     @torch.no_grad()

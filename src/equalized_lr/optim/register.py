@@ -14,10 +14,9 @@ from equalized_lr.equalize import equalize_lr, remove_equalized_lr
 from equalized_lr.errors import InvalidArgument
 from equalized_lr.handover.powers import POWERS, Power, Powers
 from equalized_lr.optim.implicit import implicit
+from equalized_lr.plan.scales import he_scales
 
 STEPS = 50
-# Far apart, and none of them 1; no weight becomes so large that rounding is amplified.
-SCALES = {"0.weight": 0.3, "0.bias": 0.2, "2.weight": 0.07, "4.weight": 2.5}
 
 
 def register(
@@ -82,17 +81,15 @@ def forms_apart(optimizer_class: type[Optimizer], **hyperparameters: Any) -> flo
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        layers = (nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+        layers = (nn.Linear(6, 50), nn.Tanh(), nn.Linear(50, 2), nn.Tanh(), nn.Linear(2, 3))
         plain = nn.Sequential(*layers).double()
-    changing = copy.deepcopy(plain)
-    for name, c in SCALES.items():
-        path, _, own = name.rpartition(".")
-        equalize_lr(changing.get_submodule(path), own, fan=1, gain=c, init="keep")
+    changing = equalize_lr(copy.deepcopy(plain), gain=4.0, lr_mul=0.2, init="keep")
+    scales = he_scales(changing)  # far apart: 0.33, 0.11, 0.57, and 0.2 for biases
     optimizer = optimizer_class(changing.parameters(), **hyperparameters)
     _train(changing, optimizer, range(STEPS // 2))
     remove_equalized_lr(changing, optimizer=optimizer)
     _train(changing, optimizer, range(STEPS // 2, STEPS))
-    _train(plain, implicit(optimizer_class, plain, scales=SCALES, **hyperparameters), range(STEPS))
+    _train(plain, implicit(optimizer_class, plain, scales=scales, **hyperparameters), range(STEPS))
     pairs = zip(plain.state_dict().values(), changing.state_dict().values(), strict=True)
     return max(float((p - q).abs().max() / q.abs().max()) for p, q in pairs)
 
