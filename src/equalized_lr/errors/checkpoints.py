@@ -52,8 +52,7 @@ class UnfitTensor(EqualizedLRError, ValueError):
 
 
 class UnscalableValues(EqualizedLRError, ValueError):
-    text = """'{key}' {operation} by c = {scale:.3g} does not fit into {dtype}.
-    Give it in float32."""
+    text = "'{key}' {operation} by c = {scale:.3g} does not fit into {dtype}. Give float32."
 
     def __init__(self, key: str, scale: float, dtype: str, divided: bool) -> None:
         super().__init__(key, "divided" if divided else "multiplied", scale, dtype)
@@ -112,8 +111,7 @@ class NotAStateDict(EqualizedLRError, TypeError):
 
 
 class UnreadableFile(EqualizedLRError, ValueError):
-    text = """{path} cannot be read: {reason}.
-    Give a .pt, .safetensors or .npz file that is there and complete."""
+    text = "{path} cannot be read: {reason}. Give a complete .pt, .safetensors or .npz file."
 
 
 class UnsafeFile(EqualizedLRError, ValueError):

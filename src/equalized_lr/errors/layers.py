@@ -16,9 +16,8 @@ class HookLost(EqualizedLRError, RuntimeError):
 
 
 class NotAssignable(EqualizedLRError, TypeError):
-    text = """'{name}' is computed as c * {name}_orig, so it cannot be set to {value}.
-    Assign an nn.Parameter (it is divided by c and stored), write into {name}_orig, or call
-    remove_equalized_lr first."""
+    text = """'{name}' is computed as c * {name}_orig, so it cannot be set to {value}. Assign an
+    nn.Parameter (it is divided by c), write into {name}_orig, or call remove_equalized_lr first."""
 
 
 class NotAParameter(EqualizedLRError, TypeError):
@@ -34,9 +33,8 @@ class NotConvertible(EqualizedLRError, RuntimeError):
 
 class StaleWrite(EqualizedLRError, RuntimeError):
     text = """a weight of shape {shape} was written in place through a tensor that is out of date:
-    the stored parameter has changed since layer.weight was read, or was written through another
-    tensor, so the write was not stored. Read layer.weight anew before each write, as in
-    layer.weight.mul_(0.5) under torch.no_grad()."""
+    the stored parameter has changed since layer.weight was read, so the write was not stored.
+    Read layer.weight anew before each write: layer.weight.mul_(0.5) under torch.no_grad()."""
 
 
 class LostData(EqualizedLRError, RuntimeError):
@@ -46,9 +44,8 @@ class LostData(EqualizedLRError, RuntimeError):
 
 
 class NotRebuilt(EqualizedLRError, RuntimeError):
-    text = """{kind:a} copies itself by its own code (__reduce__), which builds a new layer without
-    the stored weight and its constant. Load plain_state_dict(model) into a new model instead, or
-    copy before equalize_lr."""
+    text = """{kind:a} copies itself by its own code (__reduce__), without the stored weight and its
+    c. Load plain_state_dict(model) into a new model instead, or copy before equalize_lr."""
 
 
 class OtherScale(EqualizedLRError, RuntimeError):

@@ -53,8 +53,7 @@ class AlreadyEqualized(EqualizedLRError, RuntimeError):
 
 
 class NotEqualized(EqualizedLRError, ValueError):
-    text = """{what} is not equalized, so there is nothing to remove.
-    Ask is_equalized(module, name) first if you are not sure."""
+    text = "{what} is not equalized. Ask is_equalized(module, name) first if you are not sure."
 
 
 class WrongGenerator(EqualizedLRError, RuntimeError):
@@ -101,9 +100,8 @@ class ParallelizeFirst(EqualizedLRError, RuntimeError):
 
 
 class OwnedWeight(EqualizedLRError, RuntimeError):
-    text = """{where} cannot be equalized on top of {owner}. Remove that first, or leave the layer
-    out with where=. To combine the two, equalize first and put torch's parametrization on the
-    stored parameter, 'weight_orig'."""
+    text = """{where} cannot be equalized on top of {owner}. Remove that first, or leave it out
+    with where=. To have both, equalize first and put torch's parametrization on 'weight_orig'."""
 
 
 class NameTaken(EqualizedLRError, RuntimeError):
@@ -143,9 +141,8 @@ class TiedElsewhere(EqualizedLRError, RuntimeError):
 
 
 class SharedMemory(EqualizedLRError, RuntimeError):
-    text = """{where} lies in the same memory as '{other}', so rescaling one would change the other.
-    Tie them as one Parameter (a.weight = b.weight), or give one its own memory
-    (a.weight.data = a.weight.data.clone())."""
+    text = """{where} lies in the same memory as '{other}': rescaling one would change both. Tie
+    them, a.weight = b.weight, or give one its own, a.weight.data = a.weight.data.clone()."""
 
 
 class TiedAssignment(EqualizedLRError, RuntimeError):

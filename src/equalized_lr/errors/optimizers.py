@@ -17,9 +17,8 @@ class NoConstantTranslation(EqualizedLRError, ValueError):
 
 
 class UnknownState(EqualizedLRError, RuntimeError):
-    text = """the state of this {kind} has '{key}', whose translation is not known and is not
-    guessed. Call this without optimizer=, and let ScaledSteps(optimizer, module, scales) run the
-    optimizer with the state that it has."""
+    text = """the state of this {kind} has '{key}', whose translation is not known. Call this
+    without optimizer=, and let ScaledSteps(optimizer, module, scales) run it with its state."""
 
 
 class NotTrained(EqualizedLRError, ValueError):
@@ -35,10 +34,9 @@ class SchedulerAttached(EqualizedLRError, RuntimeError):
 
 
 class KeepsValues(EqualizedLRError, RuntimeError):
-    text = """this {kind} has kept values in '{key}' that were computed from the weights as they are
-    now, and would mix them with those of another form. Call ScaledSteps before an optimizer steps
-    or is wrapped by one that averages weights, load state_dicts afterwards, and make such a
-    wrapper anew when the form has changed."""
+    text = """this {kind} has kept values in '{key}' that come from the weights as they are now, and
+    would mix them with those of another form. Call ScaledSteps before it steps or is wrapped to
+    average weights, load state_dicts afterwards, and wrap anew when the form has changed."""
 
 
 class UnknownScale(EqualizedLRError, RuntimeError):
@@ -49,15 +47,13 @@ class UnknownScale(EqualizedLRError, RuntimeError):
 
 class OtherForm(EqualizedLRError, ValueError):
     text = """this {kind} cannot load the other form: c = {saved:.3g} in the state_dict for a group
-    whose c is {own:.3g}. Load it into a model and an optimizer of that form, and change the form of
-    both, by equalize_lr(model, init='keep', optimizer=optimizer) or
-    remove_equalized_lr(model, optimizer=optimizer)."""
+    whose c is {own:.3g}. Load it into a model and an optimizer of that form, and change both by
+    equalize_lr(model, init='keep', optimizer=...) or remove_equalized_lr(model, optimizer=...)."""
 
 
 class InExplicitRates(EqualizedLRError, RuntimeError):
-    text = """the groups of this {kind} have the numbers of the explicit form within explicit_rates,
-    so it cannot step, be saved, loaded, copied or handed over there. Leave the block first; make
-    and step schedulers in it."""
+    text = """the groups of this {kind} have explicit numbers within explicit_rates, so it cannot
+    step, be saved, loaded, copied or handed over. Leave the block: it is for schedulers alone."""
 
 
 class NotCopyable(EqualizedLRError, RuntimeError):
