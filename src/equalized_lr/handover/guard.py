@@ -15,12 +15,7 @@ from equalized_lr.handover.scaled_steps import stored_steps_of
 
 
 def guard(optimizer: Optimizer) -> None:
-    """Lets an optimizer refuse groups and states that would undo its translation.
-
-    Raises:
-        UnknownScale: later, from `add_param_group`, for a group that does not say its c.
-        OtherForm: later, from `load_state_dict`, for a state of the other form.
-    """
+    """Lets an optimizer refuse groups and states that would undo its translation."""
     guard_copies()
     for group in optimizer.param_groups:
         group.setdefault(SCALE, 1.0)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from equalized_lr.handover.groups import scale_of
+from equalized_lr.handover.groups import parameters_of, scale_of
 from equalized_lr.handover.scaled_steps import stored_steps_of
 
 
@@ -51,16 +49,12 @@ def clip_grad_norm_(
     """
     steps = stored_steps_of(optimizer)
     scales = steps.scales if steps else {}
-    by_scale: dict[float, list[Tensor]] = {}
+    gradients: dict[float, list[Tensor]] = {}
     for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                c = scale_of(group) * scales.get(parameter, 1.0)
-                by_scale.setdefault(c, []).append(parameter)
-    norms = []
-    for c, parameters in by_scale.items():
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norms.append(c * get_total_norm(gradients, norm_type, False, foreach))
+        for p in group["params"]:
+            if p.grad is not None:
+                gradients.setdefault(scale_of(group) * scales.get(p, 1.0), []).append(p.grad)
+    norms = [c * get_total_norm(own, norm_type, False, foreach) for c, own in gradients.items()]
     total = get_total_norm(norms, norm_type, error_if_nonfinite, foreach)
-    clip_grads_with_norm_(itertools.chain(*by_scale.values()), max_norm, total, foreach)
+    clip_grads_with_norm_(parameters_of(optimizer), max_norm, total, foreach)
     return total

@@ -148,6 +148,7 @@ class LearningSpeed:
 
     def table(self) -> Speeds:
         """One row for each weight, in the model's order: a table, and rows for programs."""
+        usual = statistics.median(self._moving().values() or [0.0])
         rows = [
             Speed(
                 name=name,
@@ -155,12 +156,10 @@ class LearningSpeed:
                 shape=tuple(track.parameter.shape),
                 scale=track.slot.scale,
                 relative_step=track.median(),
-                note="not finite" if track.has_diverged() else "",
+                note=_note(track, usual),
             )
             for name, track in self._tracks().items()
         ]
-        usual = statistics.median([row.relative_step for row in rows if row.relative_step] or [0.0])
-        rows = [row._replace(note=row.note or _note(row.relative_step, usual)) for row in rows]
         foot = [self._summary()]
         if any("median" in row.note for row in rows):
             foot.append(f"fast, slow: in units of the median, {usual:.3g}")
@@ -204,7 +203,10 @@ class LearningSpeed:
         return f"{self.steps} steps, spread {self.spread:.3g}: {ends}"
 
 
-def _note(speed: float | None, usual: float) -> str:
+def _note(track: Track, usual: float) -> str:
+    if track.has_diverged():
+        return "not finite"
+    speed = track.median()
     if speed is None:
         return "no step seen"
     if speed == 0:
