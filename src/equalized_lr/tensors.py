@@ -17,16 +17,8 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from equalized_lr.errors import Unscalable
 
 T = TypeVar("T")
-SCALABLE = frozenset(
-    {
-        torch.float16,
-        torch.bfloat16,
-        torch.float32,
-        torch.float64,
-        torch.complex64,
-        torch.complex128,
-    }
-)
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+COMPLEX = (torch.complex64, torch.complex128)
 
 
 def is_dtensor(tensor: object) -> bool:
@@ -106,7 +98,7 @@ def unscalable_kind(tensor: Tensor) -> str | None:
     """What keeps a tensor from being multiplied by c, in words; None if nothing does."""
     if tensor.is_quantized:
         return "quantized"
-    if tensor.dtype not in SCALABLE:
+    if tensor.dtype not in REAL + COMPLEX:
         return f"of {tensor.dtype}"
     if tensor.layout is not torch.strided or _is_wrapper(tensor):
         return f"a {type(tensor).__name__} ({tensor.layout})"

@@ -113,12 +113,11 @@ class LREQAdam(Optimizer):
                 raise RuntimeError("LREQAdam does not support sparse gradients")
             if not self.state[p]:
                 self.state[p] = {"step": torch.tensor(0.0), "exp_avg_sq": torch.zeros_like(p)}
-        states = [self.state[p] for p in owners]
-        beta2, scale = group["betas"][1], group[SCALE]
-        torch._foreach_add_([state["step"] for state in states], 1.0)
-        params = [_real(p) for p in owners]
-        grads = [_real(p.grad) for p in owners]
-        squares = [_real(state["exp_avg_sq"]) for state in states]
+        steps = [self.state[p]["step"] for p in owners]
+        squares = [_real(self.state[p]["exp_avg_sq"]) for p in owners]
+        params, grads = [_real(p) for p in owners], [_real(p.grad) for p in owners]
+        lr, beta2, scale = float(group["lr"]), group["betas"][1], group[SCALE]
+        torch._foreach_add_(steps, 1.0)
         if group["maximize"]:
             grads = list(torch._foreach_neg(grads))
         if group["weight_decay"]:
@@ -127,10 +126,7 @@ class LREQAdam(Optimizer):
         torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
         roots = torch._foreach_sqrt(squares)
         torch._foreach_add_(roots, group["eps"])
-        rates = [
-            -float(group["lr"]) * scale * math.sqrt(1 - beta2 ** state["step"].item())
-            for state in states
-        ]
+        rates = [-lr * scale * math.sqrt(1 - beta2 ** step.item()) for step in steps]
         torch._foreach_addcdiv_(params, grads, roots, rates)
 
 
