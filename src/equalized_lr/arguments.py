@@ -1,7 +1,5 @@
 """Checks of arguments that several public calls take."""
 
-from __future__ import annotations
-
 import math
 from typing import SupportsFloat
 

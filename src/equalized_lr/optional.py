@@ -1,7 +1,5 @@
 """What may be absent: packages that only some calls need, and what old versions of torch lack."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The base of all errors, which fills the facts of a case into the text of its class."""
 
-from __future__ import annotations
-
 import inspect
 from string import Formatter
 from typing import Any, ClassVar

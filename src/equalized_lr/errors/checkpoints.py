@@ -1,7 +1,5 @@
 """Checkpoints of other code bases that no rule fits, and files that cannot be read or written."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 

@@ -1,7 +1,5 @@
 """What equalized layers do not let themselves be used for, and what they do not load."""
 
-from __future__ import annotations
-
 from equalized_lr.errors.base import EqualizedLRError
 
 

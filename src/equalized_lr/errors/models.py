@@ -1,7 +1,5 @@
 """Arguments, weights and ties that cannot be used as they are, or whose fan is not clear."""
 
-from __future__ import annotations
-
 from equalized_lr.errors.base import EqualizedLRError
 
 

@@ -1,7 +1,5 @@
 """Optimizers that cannot be translated."""
 
-from __future__ import annotations
-
 from equalized_lr.errors.base import EqualizedLRError
 
 

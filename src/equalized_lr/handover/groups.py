@@ -1,7 +1,5 @@
 """Parameter groups by scale: how one group becomes several, and their numbers translated."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

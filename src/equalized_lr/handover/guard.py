@@ -1,7 +1,5 @@
 """What keeps a translated optimizer translated: when groups join it, and when a state is loaded."""
 
-from __future__ import annotations
-
 import functools
 import types
 from typing import Any

@@ -4,8 +4,6 @@ An optimizer that trains p, and one that trains c p with everything translated, 
 So both directions are one operation: `equalize_lr` divides by c, `remove_equalized_lr` multiplies.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import takewhile

@@ -1,7 +1,5 @@
 """What an optimizer has kept that depends on the values which its parameters had."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Collection, Iterator
 from typing import Any

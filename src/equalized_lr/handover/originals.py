@@ -1,7 +1,5 @@
 """A parameter and its gradient while a step sees other values, and how they come back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -7,8 +7,6 @@ hyper-parameters H' = c**k H, the state S' = c**k S. `docs/optimizers.md` has th
 beside each optimizer the error that was measured over 50 steps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -51,7 +49,7 @@ class Powers:
         decay = -self.lr if decoupled else -2
         return {**dict.fromkeys(RATES, self.lr), "weight_decay": decay, **self.others}
 
-    def at_start(self) -> Powers:
+    def at_start(self) -> "Powers":
         """Those for numbers as a user gives them; an optimizer that knows c takes them as given."""
         return replace(self, others={"weight_decay": 0}) if self.by_scale else self
 

@@ -1,7 +1,5 @@
 """The steps of an optimizer on stored weights, w = ŵ / c, of parameters that are effective ones."""
 
-from __future__ import annotations
-
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Optimizers as they step: what is inside of a wrapper, and code that runs around each step."""
 
-from __future__ import annotations
-
 import functools
 import types
 from collections import OrderedDict

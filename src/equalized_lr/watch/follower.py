@@ -1,7 +1,5 @@
 """How far each step of an optimizer moves each weight, sampled, in bounded memory."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from typing import Any

@@ -1,7 +1,5 @@
 """What is worth a remark about a weight: why it is left alone, and what looks odd."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence

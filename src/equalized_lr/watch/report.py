@@ -1,7 +1,5 @@
 """Rows for programs that print as a table, in a terminal and in a notebook."""
 
-from __future__ import annotations
-
 import html
 import textwrap
 from collections.abc import Sequence
