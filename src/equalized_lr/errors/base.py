@@ -11,8 +11,7 @@ class EqualizedLRError(Exception):
     Each subclass has a `text` with named fields: what was given, where, why it cannot be used, and
     what to do. It is the docstring of the class, too. An error is built from its facts, in the
     order in which the fields first appear. `{scale:.3g}` and `{value!r}` work as in `str.format`,
-    `{kind:a}` puts "a" or "an" before a name, and a list is shown with commas. Line breaks of the
-    text count as spaces.
+    `{kind:a}` puts "a" or "an" before a name, and a list is shown with commas.
 
     Example:
         >>> class LostKey(EqualizedLRError, KeyError):

@@ -25,16 +25,10 @@ RATES = ("lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
 
 @dataclass(frozen=True)
 class Powers:
-    """The powers of c of one optimizer class: from w to ŵ, new = c**k * old.
+    """The powers of c of one optimizer class, as for `register`: from w to ŵ, new = c**k * old.
 
-    Attributes:
-        lr: the power of the learning rate.
-        state: those of the state, by key; what is not here is refused, never guessed.
-        others: those of other hyper-parameters; a tuple for a tuple.
-        decoupled: whether weight_decay shrinks the weight directly, as AdamW's does. Then
-            lr * weight_decay stays as it is. Otherwise weight_decay adds to the gradient and has
-            the power -2.
-        by_scale: the optimizer itself multiplies its steps by the c of the group.
+    A state whose key is not here is refused, never guessed. With `by_scale` the optimizer itself
+    multiplies its steps by the c of the group.
     """
 
     lr: int
@@ -44,7 +38,8 @@ class Powers:
     by_scale: bool = False
 
     def of_group(self, group: Mapping[str, Any]) -> dict[str, Power]:
-        """The powers of all hyper-parameters of one group."""
+        """The powers of all hyper-parameters of one group; a tuple for a tuple."""
+        # Decoupled, lr * weight_decay stays as it is; otherwise weight_decay adds to the gradient.
         decoupled = group.get("decoupled_weight_decay", self.decoupled)
         decay = -self.lr if decoupled else -2
         return {**dict.fromkeys(RATES, self.lr), "weight_decay": decay, **self.others}
@@ -62,8 +57,6 @@ _ADAFACTOR = {"step": 0, "row_var": -2, "col_var": -2, "variance": -2}
 _ASGD = {"step": 0, "eta": 2, "mu": 0, "ax": 1}
 _RPROP = {"step": 0, "prev": -1, "step_size": 1}
 _EPS = {"eps": -1}
-# Its first eps is zero where these are used: see `has_no_powers`.
-_ADAFACTOR_EPS = {"eps": (0, 1)}
 
 POWERS: dict[type[Optimizer], Powers] = {
     optim.SGD: Powers(lr=2, state={"momentum_buffer": -1}),
@@ -79,7 +72,8 @@ POWERS: dict[type[Optimizer], Powers] = {
     optim.Rprop: Powers(lr=1, others={"step_sizes": (1, 1)}, state=_RPROP),
     optim.ASGD: Powers(lr=2, others={"lambd": -2}, state=_ASGD),
     optim.SparseAdam: Powers(lr=1, others=_EPS, state=_ADAM),
-    optim.Adafactor: Powers(lr=0, others=_ADAFACTOR_EPS, state=_ADAFACTOR, decoupled=True),
+    # Where its first eps is zero: see `has_no_powers`.
+    optim.Adafactor: Powers(lr=0, others={"eps": (0, 1)}, state=_ADAFACTOR, decoupled=True),
 }
 if MUON is not None:
     POWERS[MUON] = Powers(lr=1, others=_EPS, state={"momentum_buffer": -1}, decoupled=True)

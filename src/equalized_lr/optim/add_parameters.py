@@ -30,8 +30,7 @@ def add_parameters(
 
     As `add_param_group`, for optimizers that are translated: of `implicit`, of `param_groups`,
     after a hand-over, and under `ScaledSteps`. Their own `add_param_group` refuses groups that do
-    not say their c. Call it when a network grows, when layers are unfrozen, or when a Parameter
-    was replaced.
+    not say their c. Call it when a network grows, layers are unfrozen, or a Parameter was replaced.
 
     Example:
         >>> net = init_(nn.Sequential(nn.Linear(8, 8), nn.ReLU()))
@@ -47,8 +46,7 @@ def add_parameters(
         module: plain, equalized or mixed; it may hold parameters that are trained already.
         scales: as in `implicit`.
         params: as in `implicit`; those that are trained already are passed over.
-        **hyperparameters: of the explicit form; those that are left out have the values that the
-            optimizer was made with.
+        **hyperparameters: of the explicit form; others are those that the optimizer was made with.
 
     Raises:
         InvalidArgument: the optimizer is not translated, it trains all these parameters already,

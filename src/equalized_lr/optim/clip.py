@@ -20,9 +20,8 @@ def clip_grad_norm_(
     """Clips the gradients of an optimizer's parameters by the norm that the explicit form has.
 
     The gradient of a stored weight is c times that of the effective one. In the explicit form the
-    total norm is therefore √(Σ c² ‖g‖²) over the gradients g of
-    effective weights, and clipping by it does the same in all forms; `torch.nn.utils` would take
-    every c as 1.
+    total norm is therefore √(Σ c² ‖g‖²) over the gradients g of effective weights, and clipping by
+    it does the same in all forms; `torch.nn.utils` would take every c as 1.
 
     Example:
         >>> layer = nn.Linear(200, 1, bias=False)

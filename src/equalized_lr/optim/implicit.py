@@ -39,14 +39,12 @@ def implicit(
         >>> [(group["equalized_scale"], group["lr"]) for group in optimizer.param_groups]
         [(0.1, 0.001), (1.0, 0.01), (0.2, 0.002)]
 
-    Where no constant translation exists, the exact thing is done all the same: Adagrad's
-    initial accumulators are written, and RAdam and Adafactor with eps[0] > 0 run under
-    `ScaledSteps`.
+    Where no constant translation exists, the exact thing is done all the same: Adagrad's initial
+    accumulators are written, and RAdam and Adafactor with eps[0] > 0 run under `ScaledSteps`.
 
     Args:
         optimizer_class: a class of the table, or `LREQAdam`.
-        module: plain, equalized or mixed; of equalized weights the stored ones are trained, with
-            the values as given.
+        module: plain, equalized or mixed; stored weights are trained with the values as given.
         scales: plain qualified names and their c, `he_scales(module)` if left out, with the gain
             sqrt(2) for every layer. Where `init_` had another one, give both the same `scales`.
         params: as for `optimizer_class`, all parameters of the module if left out.
@@ -63,8 +61,7 @@ def implicit(
         OtherForm: later, from `load_state_dict` with a state of the explicit form.
 
     Warns:
-        OtherSpread: `init_` has drawn a weight with another c, or it is three times as large or
-            small as its c says.
+        OtherSpread: `init_` has drawn a weight with another c, or its size is three times off.
     """
     powers = powers_of(optimizer_class)
     by_parameter = scales_by_parameter(module, scales)

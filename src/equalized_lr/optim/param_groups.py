@@ -43,8 +43,7 @@ def param_groups(
         scales: plain qualified names and their c, `he_scales(module)` if left out.
         params: as for `optimizer_class`: parameters, named ones, or groups with settings of their
             own; all parameters of the module if left out.
-        **hyperparameters: those of the explicit form; what is left out has the class's default,
-            which is translated too.
+        **hyperparameters: those of the explicit form, of which defaults are translated, too.
 
     Returns:
         One group for each distinct c (of each group of `params`), with the names of its parameters

@@ -43,13 +43,11 @@ def register(
     Args:
         optimizer_class: the class itself; subclasses may have another rule.
         lr: the power k of the learning rate: the implicit form has c**k times that of the explicit
-            one. 1 where the step does not depend on the size of gradients (Adam, Lion), 2 where it
-            is proportional to it (SGD).
+            one. 1 where gradients of any size make the same step (Adam, Lion), 2 for SGD's rule.
         state: the power of each tensor of the state, by key: -1 for averages of gradients, -2 for
             those of their squares, 1 for averages of weights, 0 for counters.
         others: the powers of other hyper-parameters that have one, such as {"eps": -1}.
-        decoupled: whether weight decay multiplies the weight (AdamW), instead of being added to
-            the gradient (Adam).
+        decoupled: whether weight decay multiplies the weight (AdamW), or is added to the gradient.
 
     Raises:
         InvalidArgument: the class is registered already, with other powers.
@@ -76,8 +74,7 @@ def forms_apart(optimizer_class: type[Optimizer], **hyperparameters: Any) -> flo
         **hyperparameters: those of the explicit form.
 
     Returns:
-        The largest difference between effective weights, in relation to the largest weight of
-        the layer.
+        The largest difference between effective weights, relative to the largest of their layer.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

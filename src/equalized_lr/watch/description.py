@@ -81,8 +81,7 @@ def describe(
 
     Args:
         module: plain, equalized or mixed, on any device; on the meta device the spreads are empty.
-        scales: for plain weights, the c that they have in the implicit form; `he_scales(module)`
-            if left out.
+        scales: the c of plain weights in the implicit form; `he_scales(module)` if left out.
         fans: for weights by their plain qualified names, what `observe` has found, or a number;
             it goes before what is known of their layers.
 
@@ -109,10 +108,7 @@ def describe(
             scales = {}
             refusal.append(f"equalize_lr would refuse this model: {error}")
     listed = list(filter(_is_listed, slots))
-    constants = {
-        slot.qualified_name: scales.get(slot.qualified_name) if slot.scale is None else slot.scale
-        for slot in listed
-    }
+    constants = {s.qualified_name: s.scale or scales.get(s.qualified_name) for s in listed}
     notes = Notes(listed, constants, implicit=implicit, observed=fans is not None)
     lines = [_line(slot, constants[slot.qualified_name], notes) for slot in listed]
     return Description(lines, _rates(module, constants) + _rest(slots) + refusal)

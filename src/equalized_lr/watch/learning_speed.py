@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TIMES_MEDIAN, OF_MEDIAN = " times the median", " of the median"
-
 
 class Speed(NamedTuple):
     """How fast one weight learns.
@@ -54,7 +52,7 @@ class Speeds(Report[Speed]):
     def cells(self, row: Speed) -> list[str]:
         """The texts of one row; the foot says what notes are in units of."""
         *others, note = super().cells(row)
-        return [*others, note.removesuffix(OF_MEDIAN).removesuffix(TIMES_MEDIAN)]
+        return [*others, note.removesuffix(" times the median").removesuffix(" of the median")]
 
 
 class LearningSpeed:
@@ -135,8 +133,7 @@ class LearningSpeed:
     def spread(self) -> float:
         """How many times as fast as the slowest weight the fastest one is, by their medians.
 
-        Weights that do not move at all, such as those of dead layers, are not counted; the table
-        names them.
+        Weights that do not move at all, such as those of dead layers, only the table names.
 
         Raises:
             NothingMeasured: no step was seen in which a weight moved.
@@ -212,9 +209,9 @@ def _note(track: Track, usual: float) -> str:
     if speed == 0:
         return "does not move"
     if speed > FAR * usual:
-        return f"fast: {_two_digits(speed / usual)}{TIMES_MEDIAN}"
+        return f"fast: {_two_digits(speed / usual)} times the median"
     if speed < usual / FAR:
-        return f"slow: 1/{_two_digits(usual / speed)}{OF_MEDIAN}"
+        return f"slow: 1/{_two_digits(usual / speed)} of the median"
     return ""
 
 
