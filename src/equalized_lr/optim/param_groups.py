@@ -59,14 +59,14 @@ def param_groups(
     defaults: Group = construct([nn.Parameter(torch.zeros(1, 1))], **hyperparameters).defaults
     keys = {*powers.of_group(defaults), "decoupled_weight_decay", *hyperparameters}
     settings = {key: value for key, value in defaults.items() if key in keys}
-    groups = [settings | group for group in named_groups(module, params)]
     by_parameter = scales_by_parameter(module, scales)
+    groups: list[Group] = []
+    for group in named_groups(module, params):
+        refuse_inexact(optimizer_class, defaults | group, by_parameter)
+        groups += translated_pieces(powers, settings | group, by_parameter, 1)
     guard_copies()
     warn_of_other_spreads(module, by_parameter)
-    for group in groups:
-        refuse_inexact(optimizer_class, defaults | group, by_parameter)
-    translations = (translated_pieces(powers, group, by_parameter, 1) for group in groups)
-    return [piece for pieces in translations for piece in pieces]
+    return groups
 
 
 def refuse_inexact(

@@ -1,7 +1,5 @@
 """Whether plain weights have the size that goes with their c."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterator, Mapping
