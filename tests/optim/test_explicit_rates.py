@@ -63,8 +63,11 @@ def test_nested_it_does_nothing():
 
 
 def test_what_is_not_changed_keeps_its_bits():
-    """Also where there and back again would round."""
-    optimizer = implicit(optim.Adam, layer(), scales={"weight": 0.1}, lr=0.3, eps=0.7e-8)
+    """Also where there and back again rounds, as of numbers that were set in the groups."""
+    assert 0.09 / 0.7 * 0.7 != 0.09
+    assert 0.1 * 0.7 / 0.7 != 0.1
+    optimizer = implicit(optim.Adam, layer(), scales={"weight": 0.7})
+    optimizer.param_groups[0].update(lr=0.09, eps=0.1)
     before = copy.deepcopy({k: v for k, v in optimizer.param_groups[0].items() if k != "params"})
     for _ in range(3):
         with explicit_rates(optimizer):
