@@ -171,3 +171,8 @@ def test_refusals():
     with pytest.raises(errors.Unscalable):
         add_parameters(scaled_optimizer, half, scales={"weight": 0.5})
     assert len(scaled_optimizer.param_groups) == 1
+    filled = implicit(optim.Adagrad, net, lr=0.1, initial_accumulator_value=0.1)
+    count = len(filled.param_groups)
+    with pytest.raises(errors.NoConstantTranslation, match="accumulators"):
+        add_parameters(filled, block(8, 2))
+    assert len(filled.param_groups) == count
