@@ -58,7 +58,7 @@ def add_parameters(
     target, kind = steps.optimizer if steps else unwrapped(optimizer), type(optimizer).__name__
     if EXPLICIT in vars(target):
         raise InExplicitRates(kind)
-    if steps is None and not any(SCALE in group for group in target.param_groups):
+    if not any(SCALE in group for group in target.param_groups):
         expected = "one of implicit, param_groups or a hand-over, or under ScaledSteps"
         raise InvalidArgument("optimizer", kind, expected)
     by_parameter = scales_by_parameter(module, scales)
