@@ -115,8 +115,7 @@ def describe(
 
 
 def _is_listed(slot: Slot) -> bool:
-    tensor = slot.parameter
-    is_matrix = not is_lazy(tensor) and tensor.ndim >= 2
+    is_matrix = slot.parameter.ndim >= 2  # a lazy one has one axis
     return is_matrix or slot.scale is not None or slot.fan is not None
 
 

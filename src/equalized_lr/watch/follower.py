@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -130,7 +129,7 @@ class Follower:
         for slot in slots_of(self._module):
             parameter = slot.find()
             c = rest.pop(id(parameter), None)
-            if parameter is None or c is None or is_lazy(parameter) or parameter.ndim < 2:
+            if parameter is None or c is None or parameter.ndim < 2:  # a lazy one has one axis
                 continue
             weight = slot._replace(scale=slot.scale or (c if c != 1 else None))
             turn = len(self.tracks) % self._every
