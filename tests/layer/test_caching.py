@@ -70,6 +70,18 @@ def test_what_is_held_may_be_written_when_the_cache_is_gone(layer, end, part):
     assert_equal(layer.weight.detach(), torch.full((3, 6), 2.0))
 
 
+def test_apply_and_cached(layer):
+    """What `apply` writes through `.data` is stored in a block, and where it opens one itself."""
+    with cached(), torch.no_grad():
+        layer(X)
+        layer.weight.fill_(1.0)
+        layer.apply(lambda layer: layer.weight.data.add_(1.0))
+        assert_equal(layer.weight.detach(), torch.full((3, 6), 2.0))
+    assert_equal(layer.weight.detach(), torch.full((3, 6), 2.0))
+    layer.apply(cached()(lambda layer: layer.weight.data.add_(1.0)))
+    assert_equal(layer.weight.detach(), torch.full((3, 6), 3.0))
+
+
 def test_gradients_of_all_forwards_arrive(layer):
     """Losses with a backward each, and one after the block, add up as without the cache."""
     plain = copy.deepcopy(layer)

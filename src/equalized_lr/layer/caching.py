@@ -100,10 +100,8 @@ class Cache:
             return weight
         key = id(raw), scale
         former = self._kept.get(key)
-        if former is not None and self.is_long:
-            former.hand_over()
-        elif former is not None:
-            self._former.append(former)
+        if former is not None:
+            former.hand_over() if self.is_long else self._former.append(former)
         self._kept[key] = Kept(raw, scale, weight, is_long=self.is_long)
         return weight
 
@@ -172,6 +170,9 @@ def effective(raw: Tensor, scale: float) -> Tensor:
     if writes.remembered:
         writes.store_writes(raw)
     cache = current_cache()
+    if cache is not None and writes.is_comparing():
+        cache.store_writes()
+        cache = None  # which does not compare
     weight = cache.find(raw, scale) if cache is not None else writes.held_weight(raw, scale)
     if weight is not None:
         return weight

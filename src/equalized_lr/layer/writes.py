@@ -90,8 +90,8 @@ class Remembered(Watched):
         key, self._is_lost, self._state = id(raw), False, fingerprint(raw)
         self._raw = weakref.ref(raw, lambda _: remembered.pop(key, None))
         self.weight = weakref.ref(weight, self._on_death)
-        self._held = weight if _comparing.depth else None
-        self._snapshot = self.values.clone() if _comparing.depth else None
+        self._held = weight if is_comparing() else None
+        self._snapshot = self.values.clone() if is_comparing() else None
 
     def _on_death(self, _: object) -> None:
         raw = self._raw()
@@ -168,6 +168,11 @@ class _Comparing(threading.local):
 
 
 _comparing = _Comparing()
+
+
+def is_comparing() -> bool:
+    """Whether values of weights that are read are kept."""
+    return _comparing.depth > 0
 
 
 @contextmanager
