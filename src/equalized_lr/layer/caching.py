@@ -52,7 +52,7 @@ class Kept(Watched):
         self._version = raw._version
         self._state = fingerprint(raw) if self._state else None
 
-    def hand_over(self) -> None:
+    def keep_watching(self) -> None:
         """A weight that somebody holds is watched as those are that were read without a cache."""
         if getrefcount(self.values) > 2 or other_holders(self.values) != 0:
             one = writes.remember(self.raw, self.scale, self.values)
@@ -101,7 +101,7 @@ class Cache:
         key = id(raw), scale
         former = self._kept.get(key)
         if former is not None:
-            former.hand_over() if self.is_long else self._former.append(former)
+            former.keep_watching() if self.is_long else self._former.append(former)
         self._kept[key] = Kept(raw, scale, weight, is_long=self.is_long)
         return weight
 
@@ -123,7 +123,7 @@ class Cache:
         finally:
             kept, self._kept = list(self._kept.values()), {}
             for one in kept if self.is_long else ():
-                one.hand_over()
+                one.keep_watching()
 
 
 def _changes_unseen(raw: Tensor) -> bool:
