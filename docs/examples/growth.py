@@ -65,7 +65,7 @@ def measure_once(count: int) -> dict[str, float]:
         seconds[name] = time.perf_counter() - started
         return result
 
-    net = timed("build", lambda: nn.Sequential(*(nn.Linear(4, 4) for _ in range(count))))
+    net = timed("build", lambda: nn.Sequential(*(nn.Linear(8, 8) for _ in range(count))))
     assert isinstance(net, nn.Module)
     timed("equalize_lr", lambda: equalize_lr(net))
     timed("he_scales", lambda: he_scales(net))

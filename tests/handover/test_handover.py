@@ -336,3 +336,19 @@ def test_under_scaled_steps_nothing_is_translated():
     train_before = copy.deepcopy(net.state_dict())
     stepped(net, optimizer)
     assert any(not torch.equal(v, train_before[k]) for k, v in net.state_dict().items())
+
+
+def test_steps_in_inference_mode():
+    """The state that they leave can be changed there only, and a hand-over does so."""
+    net, twin = equalize_lr(mlp()), equalize_lr(mlp())
+    twin.load_state_dict(net.state_dict())
+    optimizers = [optim.Adam(each.parameters(), lr=0.01) for each in (net, twin)]
+    for step in range(3):
+        for each, optimizer in zip((net, twin), optimizers, strict=True):
+            optimizer.zero_grad()
+            each(torch.ones(1, 12).double()).square().sum().backward()
+            with torch.inference_mode():
+                optimizer.step()
+        if step == 0:
+            remove_equalized_lr(net, optimizer=optimizers[0])
+    assert distance(net, remove_equalized_lr(twin)) < 1e-12

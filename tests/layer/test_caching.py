@@ -3,6 +3,7 @@
 import copy
 import sys
 import threading
+import weakref
 from contextlib import nullcontext
 
 import pytest
@@ -43,8 +44,42 @@ def test_computed_once(layer):
         for _ in range(3):
             layer(X)
             assert layer.weight is weight
-    assert layer.weight is not weight
     assert current_cache() is None
+    last = weakref.ref(weight)
+    del weight
+    assert last() is None
+
+
+@pytest.mark.parametrize("part", [lambda weight: weight, lambda weight: weight.view(-1)])
+@pytest.mark.parametrize("end", ["block", "step", "load"])
+def test_what_is_held_may_be_written_when_the_cache_is_gone(layer, end, part):
+    """A write into a weight of the block counts after it, and after what empties the cache."""
+    with cached():
+        held = part(layer.weight)
+        if end == "step":
+            torch.optim.SGD([nn.Parameter(torch.ones(1))]).step()
+        if end == "load":
+            layer.load_state_dict(nn.Linear(6, 3).state_dict())
+            layer(X)
+        if end != "block":
+            with torch.no_grad():
+                held.fill_(3.0)
+            assert_equal(layer.weight.detach(), torch.full((3, 6), 3.0))
+    with torch.no_grad():
+        held.fill_(2.0)
+    assert_equal(layer.weight.detach(), torch.full((3, 6), 2.0))
+
+
+def test_apply_and_cached(layer):
+    """What `apply` writes through `.data` is stored in a block, and where it opens one itself."""
+    with cached(), torch.no_grad():
+        layer(X)
+        layer.weight.fill_(1.0)
+        layer.apply(lambda layer: layer.weight.data.add_(1.0))
+        assert_equal(layer.weight.detach(), torch.full((3, 6), 2.0))
+    assert_equal(layer.weight.detach(), torch.full((3, 6), 2.0))
+    layer.apply(cached()(lambda layer: layer.weight.data.add_(1.0)))
+    assert_equal(layer.weight.detach(), torch.full((3, 6), 3.0))
 
 
 def test_gradients_of_all_forwards_arrive(layer):
@@ -195,7 +230,6 @@ def test_a_block_that_ends_in_another_thread(layer):
     thread.start()
     thread.join()
     assert current_cache() is None
-    assert layer.weight is not weight
     with cached():
         assert layer.weight is layer.weight
 

@@ -119,3 +119,35 @@ def test_a_forward_that_was_replaced_later_runs(kind, monkeypatch):
     layer = equalize_lr(owner(2, 3, *(() if owner is nn.Linear else (1,))))
     monkeypatch.setattr(owner, "forward", lambda self, x: "replaced")
     assert layer(torch.randn(1, 2)) == "replaced"
+
+
+@pytest.mark.parametrize("kind", ["Linear", *CONVOLUTIONS])
+def test_an_operation_that_was_replaced_later_runs(kind, monkeypatch):
+    """Code that patches torch.nn.functional, as profilers do, is heard."""
+    layer = equalize_lr(getattr(nn, kind)(2, 3, *(() if kind == "Linear" else (1,))))
+    name = kind.lower().replace("transpose", "_transpose")
+    monkeypatch.setattr(nn.functional, name, lambda *args: "replaced")
+    assert layer(torch.randn(1, 2, 1, 1, 1)) == "replaced"
+
+
+def test_an_attribute_in_the_place_of_a_bias_is_read():
+    """What stands before a Parameter in torch stands before it here."""
+    layer, x = equalize_lr(nn.Linear(3, 2)), torch.randn(1, 3)
+    vars(layer)["bias"] = torch.ones(2)
+    torch.testing.assert_close(layer(x), x @ layer.weight.T + 1)
+
+
+def test_a_weight_of_a_class_on_top_is_read():
+    """Somebody else's class may compute the weight on."""
+    layer, x = equalize_lr(nn.Linear(3, 2)), torch.randn(1, 3)
+    own = layer.weight.detach()
+    layer.__class__ = type("Doubled", (type(layer),), {"weight": property(lambda _: 2 * own)})
+    torch.testing.assert_close(layer(x), x @ (2 * own).T + layer.bias)
+
+
+def test_a_padding_that_transposed_convolutions_have_not():
+    """torch refuses it in each forward, since it can be set at any time."""
+    layer = equalize_lr(nn.ConvTranspose1d(2, 3, 3))
+    layer.padding_mode = "circular"
+    with pytest.raises(ValueError, match="padding mode"):
+        layer(torch.randn(1, 2, 4))

@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -161,6 +162,58 @@ def test_a_write_that_is_out_of_date_is_refused(layer):
         layer(torch.ones(1, 4))
     assert_equal(layer.weight_orig, before)
     layer(torch.ones(1, 4))  # it was said once, and the model goes on
+
+
+CHANGES = {
+    "step": lambda layer: torch.optim.Adam(layer.parameters(), lr=0.5).step(),
+    "load": lambda layer: layer.load_state_dict(nn.Linear(4, 2).state_dict()),
+    "swap": lambda layer: setattr(layer.weight_orig, "data", torch.ones(2, 4)),
+}
+
+
+@pytest.mark.parametrize("block", [nullcontext, cached])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_weight_that_is_held_follows(layer, change, block):
+    """A list of weights that a regularizer has gathered once is that of the model, as in torch."""
+    with block():
+        held = layer.weight
+    for _ in range(2):
+        layer.zero_grad()
+        (held.square().sum() + forward(layer).sum()).backward()
+        torch.testing.assert_close(layer.weight_orig.grad, layer.weight_orig / 2 + 0.5)
+        CHANGES[change](layer)
+        forward(layer)
+        assert_equal(held, layer.weight)
+
+
+def test_a_step_is_followed_at_once(layer):
+    """What is held may be read and written right after a step."""
+    held = layer.weight
+    forward(layer).sum().backward()
+    torch.optim.SGD(layer.parameters(), lr=0.5).step()
+    assert_equal(held.detach(), layer.weight_orig.detach() / 2)
+    with torch.no_grad():
+        held.fill_(3.0)
+    assert_equal(layer.weight.detach(), torch.full((2, 4), 3.0))
+
+
+def test_moved_memory_does_not_disturb_a_pending_backward(layer):
+    """A weight that has its values already is not written."""
+    held = layer.weight
+    loss = held.square().sum()
+    layer.weight_orig.data = layer.weight_orig.data.clone()
+    forward(layer)
+    loss.backward()
+
+
+@pytest.mark.parametrize("change", [lambda layer: layer.double(), lambda layer: layer.to("meta")])
+def test_another_dtype_or_device_is_not_followed(layer, change):
+    """What is held stays as it was, and does not disturb the layer."""
+    held = layer.weight
+    before = held.detach().clone()
+    change(layer)
+    assert layer.weight.dtype == layer.weight_orig.dtype
+    assert_equal(held.detach(), before)
 
 
 def test_a_refusal_waits_for_somebody_to_hear_it(layer):

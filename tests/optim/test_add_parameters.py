@@ -176,3 +176,15 @@ def test_refusals():
     with pytest.raises(errors.NoConstantTranslation, match="accumulators"):
         add_parameters(filled, block(8, 2))
     assert len(filled.param_groups) == count
+
+
+@pytest.mark.parametrize("kind", [optim.Adam, LREQAdam])
+@pytest.mark.parametrize("bad", [{"params": ["not a tensor"]}, "the same again"])
+def test_nothing_joins_when_a_later_group_is_refused(kind, bad):
+    """What torch refuses leaves no group behind whose rate is not translated."""
+    net = network()
+    optimizer = implicit(kind, net[0], lr=0.01, betas=(0.0, 0.99))
+    good = {"params": [net[1][0].weight]}
+    with pytest.raises((TypeError, ValueError)):
+        add_parameters(optimizer, net, params=[good, good if bad == "the same again" else bad])
+    assert [group["param_names"] for group in optimizer.param_groups] == [["0.weight"], ["0.bias"]]

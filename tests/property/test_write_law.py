@@ -94,7 +94,6 @@ class Lives(RuleBasedStateMachine):
 
     @rule(train=st.booleans(), inside=st.booleans())
     def forward(self, train, inside):
-        self.held.clear()
         if inside:
             with cached():
                 outputs = self.each(lambda net: net.train(train)(X) + net(X))
@@ -106,15 +105,15 @@ class Lives(RuleBasedStateMachine):
     def go_on_as_another(self, function):
         if function == "deepcopy":
             self.nets = self.each(copy.deepcopy)
+            self.held.clear()
         elif function == "load":
             self.each(lambda net: net.load_state_dict(copy.deepcopy(net.state_dict())))
         else:
+            self.held.clear()
             self.each(lambda net: net.double().float())
-        self.held.clear()
 
     @rule()
     def step(self):
-        self.held.clear()
         for net in self.nets:
             for layer in (net[0], net[1]):
                 raw = next(layer.parameters())
@@ -122,6 +121,11 @@ class Lives(RuleBasedStateMachine):
                 raw.grad = torch.full_like(raw, 0.125 / scale)
             torch.optim.SGD(net.parameters(), lr=1.0).step()
             net.zero_grad()
+
+    @invariant()
+    def what_is_held_is_the_weight(self):
+        for weights in self.held.values():
+            assert_equal(*(weight.detach() for weight in weights))
 
     @invariant()
     def the_same_function(self):

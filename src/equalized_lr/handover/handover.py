@@ -39,7 +39,8 @@ def translate(
         for key, value in optimizer.state.get(parameter, {}).items():
             power = powers.state[key] * direction
             if power and value is not None:
-                value.mul_(c**power) if power > 0 else value.div_(c**-power)
+                with torch.inference_mode(value.is_inference()):  # where its steps were made there
+                    value.mul_(c**power) if power > 0 else value.div_(c**-power)
     groups: list[Group] = []
     for group in optimizer.param_groups:
         first, *others = translated_pieces(powers, group, scales, direction)

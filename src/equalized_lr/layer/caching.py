@@ -6,6 +6,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from sys import getrefcount
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from torch.optim.optimizer import (
 
 from equalized_lr.layer import writes
 from equalized_lr.layer.writes import Watched
-from equalized_lr.tensors import fingerprint, fsdp2_is_in_use
+from equalized_lr.tensors import fingerprint, fsdp2_is_in_use, other_holders
 
 
 class Kept(Watched):
@@ -50,6 +51,13 @@ class Kept(Watched):
         super().store(raw)
         self._version = raw._version
         self._state = fingerprint(raw) if self._state else None
+
+    def keep_watching(self) -> None:
+        """A weight that somebody holds is watched as those are that were read without a cache."""
+        if getrefcount(self.values) > 2 or other_holders(self.values) != 0:
+            one = writes.remember(self.raw, self.scale, self.values)
+            if not self.is_current(self.raw):
+                one.follow(self.raw)
 
 
 class Cache:
@@ -91,8 +99,9 @@ class Cache:
             writes.remember(raw, scale, weight)
             return weight
         key = id(raw), scale
-        if key in self._kept and not self.is_long:
-            self._former.append(self._kept[key])
+        former = self._kept.get(key)
+        if former is not None:
+            former.keep_watching() if self.is_long else self._former.append(former)
         self._kept[key] = Kept(raw, scale, weight, is_long=self.is_long)
         return weight
 
@@ -108,11 +117,13 @@ class Cache:
                 kept.store(kept.raw)
 
     def clear(self) -> None:
-        """Forgets everything, after storing what was written."""
+        """Forgets everything, after storing what was written; what somebody holds is watched."""
         try:
             self.store_writes()
         finally:
-            self._kept.clear()
+            kept, self._kept = list(self._kept.values()), {}
+            for one in kept if self.is_long else ():
+                one.keep_watching()
 
 
 def _changes_unseen(raw: Tensor) -> bool:
@@ -159,6 +170,9 @@ def effective(raw: Tensor, scale: float) -> Tensor:
     if writes.remembered:
         writes.store_writes(raw)
     cache = current_cache()
+    if cache is not None and writes.is_comparing():
+        cache.store_writes()
+        cache = None  # which does not compare
     weight = cache.find(raw, scale) if cache is not None else writes.held_weight(raw, scale)
     if weight is not None:
         return weight

@@ -23,8 +23,12 @@ def _convolution(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None)
     return cast(Tensor, layer._conv_forward(input, weight, bias))
 
 
-def _transposed(convolution: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _transposed(name: str) -> Callable[..., Tensor]:
     def compute(layer: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
+        if layer.padding_mode != "zeros":
+            return cast(Tensor, layer._plain_class.forward(layer, input))  # which refuses it
+        # Looked up in each forward, as torch does it, since profilers replace it.
+        convolution: Callable[..., Tensor] = getattr(functional, name)
         padding = layer.padding, layer.output_padding
         return convolution(
             input, weight, bias, layer.stride, *padding, layer.groups, layer.dilation
@@ -38,9 +42,9 @@ def _transposed(convolution: Callable[..., Tensor]) -> Callable[..., Tensor]:
 _READ_ONCE: dict[Any, Callable[..., Tensor]] = {
     nn.Linear.forward: _linear,
     **dict.fromkeys([kind.forward for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)], _convolution),
-    nn.ConvTranspose1d.forward: _transposed(functional.conv_transpose1d),
-    nn.ConvTranspose2d.forward: _transposed(functional.conv_transpose2d),
-    nn.ConvTranspose3d.forward: _transposed(functional.conv_transpose3d),
+    nn.ConvTranspose1d.forward: _transposed("conv_transpose1d"),
+    nn.ConvTranspose2d.forward: _transposed("conv_transpose2d"),
+    nn.ConvTranspose3d.forward: _transposed("conv_transpose3d"),
 }
 # What the forwards of convolutions call; a subclass may have another.
 _CALLED = ("_conv_forward", "_output_padding")
@@ -64,9 +68,10 @@ def equalized_forward(plain: type[nn.Module], names: tuple[str, ...]) -> Callabl
     @functools.wraps(own)
     def forward(self: nn.Module, input: Tensor, *rest: Any, **more: Any) -> Any:  # noqa: A002
         hook: Any = self._forward_pre_hooks.get(KEY)
-        # Somebody has replaced it since, or has kept it over a removal, as accelerate does.
-        is_general = hook is None or plain.forward is not own or rest or more
-        if is_dynamo_compiling() or is_general or is_fx_symbolic_tracing():
+        # Somebody has replaced it since, or has kept it over a removal, as accelerate does; or has
+        # derived a class, which may have other weights.
+        is_general = hook is None or plain.forward is not own or "forward" not in vars(type(self))
+        if is_general or rest or more or is_dynamo_compiling() or is_fx_symbolic_tracing():
             return general(self, input, *rest, **more)
         return compute(self, input, weight(self, hook.scales), bias(self, hook.scales))
 
@@ -84,6 +89,7 @@ def _stored_or_plain(name: str, is_equalized: bool) -> Callable[..., Any]:
 
     def plain(layer: nn.Module, scales: dict[str, float]) -> Any:
         value = layer._parameters.get(name)
-        return getattr(layer, name) if value is None else value
+        # An attribute of the same name comes before a Parameter.
+        return getattr(layer, name) if value is None or name in layer.__dict__ else value
 
     return computed if is_equalized else plain

@@ -5,7 +5,8 @@ what it does to a Parameter. So a weight that is read outside of a forward is re
 as it lives: weakly, beside an alias that shares its memory and its count of changes. When it dies,
 and before each read, forward, step, copy and save, a changed count shows that somebody wrote into
 it, and its values are divided by c and stored. `weight.data` shares the memory but not the count,
-so where the memory outlives the weight, and within `module.apply`, values are compared.
+so where the memory outlives the weight, and within `module.apply`, values are compared. The other
+way round, a weight that is still held gets new values when the stored ones have changed.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from equalized_lr.errors import EqualizedLRError, LostData, StaleWrite, Unscalable
 from equalized_lr.tensors import (
+    address,
     fingerprint,
     has_overflowed,
     other_holders,
@@ -85,8 +90,8 @@ class Remembered(Watched):
         key, self._is_lost, self._state = id(raw), False, fingerprint(raw)
         self._raw = weakref.ref(raw, lambda _: remembered.pop(key, None))
         self.weight = weakref.ref(weight, self._on_death)
-        self._held = weight if _comparing.depth else None
-        self._snapshot = self.values.clone() if _comparing.depth else None
+        self._held = weight if is_comparing() else None
+        self._snapshot = self.values.clone() if is_comparing() else None
 
     def _on_death(self, _: object) -> None:
         raw = self._raw()
@@ -131,6 +136,23 @@ class Remembered(Watched):
     def store(self, raw: Tensor) -> None:
         """As for all watched weights; what is compared later is what is stored now."""
         super().store(raw)
+        self._note(raw)
+
+    def follow(self, raw: Tensor) -> None:
+        """Lets a weight that is still held change with the stored one, as a Parameter would."""
+        own = self.values
+        is_alike = (raw.shape, raw.dtype, raw.device) == (own.shape, own.dtype, own.device)
+        if not is_alike or not address(raw):  # FSDP has freed it, or it is distributed
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            weight = raw * self.scale
+            # Other memory may have the same values, and a pending backward counts all writes.
+            if raw._version != self._state[0] or not same_values(own, weight):
+                own.copy_(weight)
+        self._note(raw)
+
+    def _note(self, raw: Tensor) -> None:
+        self._changes, self._start = self.values._version, start_of(self.values)
         self._state = fingerprint(raw)
         if self._snapshot is not None:
             self._snapshot = self.values.clone()
@@ -148,6 +170,11 @@ class _Comparing(threading.local):
 _comparing = _Comparing()
 
 
+def is_comparing() -> bool:
+    """Whether values of weights that are read are kept."""
+    return _comparing.depth > 0
+
+
 @contextmanager
 def comparing() -> Iterator[None]:
     """Inside, values of weights that are read are kept from the start, to see writes by `.data`."""
@@ -158,13 +185,14 @@ def comparing() -> Iterator[None]:
         _comparing.depth -= 1
 
 
-def remember(raw: Tensor, scale: float, weight: Tensor) -> None:
+def remember(raw: Tensor, scale: float, weight: Tensor) -> Remembered:
     """Watches a computed weight for as long as somebody can write into it."""
     # What `isinstance(weight, nn.Parameter)` asks, as tie_weights() of transformers does.
     cast(Any, weight)._is_param = True
     one = Remembered(raw, scale, weight)
     with _lock:
         remembered.setdefault(id(raw), []).append(one)
+    return one
 
 
 def held_weight(raw: Tensor, scale: float) -> Tensor | None:
@@ -207,11 +235,14 @@ def store_writes(raw: Tensor) -> None:
         for one in written:
             one.store(raw)
         rest = [one for one in records if one.release()]
+        for one in rest:
+            if not one.is_current(raw):
+                one.follow(raw)
         if rest:
             remembered.setdefault(id(raw), []).extend(rest)
 
 
-def _before_step(optimizer: object, args: Any, kwargs: Any) -> None:
+def _around_step(optimizer: object, args: Any, kwargs: Any) -> None:
     if not is_dynamo_compiling() and remembered:
         with _lock:
             for records in list(remembered.values()):
@@ -221,4 +252,5 @@ def _before_step(optimizer: object, args: Any, kwargs: Any) -> None:
 
 
 # At once, since torch's table of hooks must not change while another thread's step reads it.
-register_optimizer_step_pre_hook(_before_step)
+register_optimizer_step_pre_hook(_around_step)
+register_optimizer_step_post_hook(_around_step)

@@ -82,7 +82,12 @@ def add_parameters(
 
 def _add(optimizer: Optimizer, groups: list[Group]) -> None:
     has_names = all("param_names" in group for group in optimizer.param_groups)
-    for group in groups:
-        if not has_names:
-            del group["param_names"]
-        optimizer.add_param_group({**group, SCALE: 1.0})
+    before = len(optimizer.param_groups)
+    try:
+        for group in groups:
+            if not has_names:
+                del group["param_names"]
+            optimizer.add_param_group({**group, SCALE: 1.0})
+    except BaseException:
+        del optimizer.param_groups[before:]  # which are not translated yet
+        raise
