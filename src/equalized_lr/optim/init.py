@@ -49,9 +49,16 @@ def init_(
         >>> scales = he_scales(net) | he_scales(nn.ModuleDict({"2": net[2]}), gain=1.0)
         >>> optimizer = implicit(torch.optim.Adam, init_(net, scales=scales), scales=scales)
 
-    The module is changed in place and returned; equalized layers are left alone. The arguments are
-    those of `equalize_lr`, and `scales`, plain qualified names and their c, as for `implicit`: in
-    place of gain and mode. Then the weights that are named are drawn, others are left alone.
+    Args:
+        module: its equalized layers are left alone. It is changed in place and returned.
+        gain: as in `equalize_lr`.
+        mode: as in `equalize_lr`.
+        lr_mul: as in `equalize_lr`.
+        where: as in `equalize_lr`.
+        fans: as in `equalize_lr`.
+        generator: as in `equalize_lr`.
+        scales: plain qualified names and their c, as for `implicit`, in place of gain and mode:
+            the weights that are named are drawn, others are left alone.
 
     Raises:
         InvalidArgument: `scales` does not fit the module.
