@@ -47,6 +47,15 @@ def test_computed_once(layer):
     assert current_cache() is None
 
 
+def test_forwards_use_what_is_kept(layer):
+    """Gradients of forwards pass through the very tensor that is kept."""
+    with cached():
+        layer.weight.retain_grad()
+        for count in (1, 2):
+            layer(X).sum().backward()
+            assert_equal(layer.weight.grad, count * X.sum(0).expand(3, 6))
+
+
 def test_gradients_of_all_forwards_arrive(layer):
     """Losses with a backward each, and one after the block, add up as without the cache."""
     plain = copy.deepcopy(layer)
