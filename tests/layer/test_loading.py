@@ -43,9 +43,9 @@ def test_strict_loading_stays_strict(layer):
         layer.load_state_dict(state | {"extra": torch.ones(1)})
     with pytest.raises(RuntimeError, match="size mismatch"):
         layer.load_state_dict(state | {"weight_orig": torch.ones(1, 1)})
-    deeper = equalize_lr(nn.LSTM(2, 2, num_layers=2)).state_dict()
+    deeper = equalize_lr(nn.LSTM(3, 3, num_layers=2)).state_dict()
     with pytest.raises(RuntimeError, match='Unexpected key.*"weight_ih_l1"'):
-        equalize_lr(nn.LSTM(2, 2)).load_state_dict(deeper)
+        equalize_lr(nn.LSTM(3, 3)).load_state_dict(deeper)
 
 
 @pytest.mark.parametrize("assign", [False, True])

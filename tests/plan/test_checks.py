@@ -192,7 +192,9 @@ def test_arguments_that_cannot_be_used(options, text):
 
 def test_nothing_to_equalize():
     """A model without weights, a second call, and a `where` that selects none are errors."""
-    with pytest.raises(errors.NothingToEqualize, match="no layer whose weights"):
+    with pytest.raises(
+        errors.NothingToEqualize, match="in this Sequential: it has no layer whose weights"
+    ):
         equalize_lr(nn.Sequential(nn.ReLU(), nn.BatchNorm1d(3)))
     net = equalize_lr(nn.Sequential(nn.Linear(2, 2)))
     with pytest.raises(errors.NothingToEqualize, match="1 known weight"):

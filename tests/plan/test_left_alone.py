@@ -99,7 +99,7 @@ def test_a_tie_is_not_left_alone():
 
 def test_what_is_equalized_by_name_is_not_left_alone():
     """What was given a scale before, or a half of its layer, needs no word."""
-    net = nn.Sequential(*model(), nn.LSTM(2, 2))
+    net = nn.Sequential(*model(), type("MyLSTM", (nn.LSTM,), {})(2, 2))
     equalize_lr(net[1], "up", fan=8)
     equalize_lr(net[2], "weight_ih_l0")
     equalize_lr(net)

@@ -15,10 +15,9 @@ SHOWN = 5
 
 
 def _may_be_a_weight(slot: Slot) -> bool:
-    tensor, module = slot.find(), slot.module
-    if tensor is None or tensor.ndim < 2:  # a lazy one counts as of one axis
+    if slot.parameter.ndim < 2:  # a lazy one counts as of one axis
         return False
-    return not is_look_up(module) and not is_norm(module) and not _is_torchs(module)
+    return not is_look_up(slot.module) and not is_norm(slot.module) and not _is_torchs(slot.module)
 
 
 def is_look_up(module: nn.Module) -> TypeGuard[nn.Embedding | nn.EmbeddingBag]:
