@@ -45,6 +45,11 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_sessionfinish():
+    """Classes of dead layers die, too: mutation testing runs the tests again in this process."""
+    gc.collect()
+
+
 slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 # Derandomized in CI, so that anybody can repeat what fails there.
 shared = {"deadline": None, "suppress_health_check": slow, "derandomize": "CI" in os.environ}

@@ -82,6 +82,41 @@ def test_apply_and_cached(layer):
     assert_equal(layer.weight.detach(), torch.full((3, 6), 3.0))
 
 
+def test_forwards_use_what_is_kept(layer):
+    """Gradients of forwards pass through the very tensor that is kept."""
+    with cached():
+        layer.weight.retain_grad()
+        for count in (1, 2):
+            layer(X).sum().backward()
+            assert_equal(layer.weight.grad, count * X.sum(0).expand(3, 6))
+
+
+def test_replaced_data_is_seen_after_a_write(layer):
+    """A write that was stored leaves all signs of a change to be looked at."""
+    with cached():
+        nn.init.zeros_(layer.weight)
+        assert not layer.weight.any()
+        layer.weight_orig.data = torch.ones(3, 6)
+        assert_equal(layer.weight, torch.full((3, 6), layer_scale(layer)))
+
+
+def test_a_write_into_a_complex_weight():
+    """It is not kept, but what is written into it counts."""
+    layer = equalize_lr(nn.Linear(6, 3, dtype=torch.complex64))
+    with cached(), torch.no_grad():
+        layer.weight.fill_(2j)
+    assert_equal(layer.weight, torch.full((3, 6), 2j))
+
+
+def test_a_tie_to_a_weight_that_was_read_outside(layer):
+    """Its layer is found, though the weight is not among those that are kept."""
+    other = equalize_lr(nn.Linear(6, 3))
+    weight = other.weight
+    with cached():
+        layer.weight = weight
+    assert layer.weight_orig is other.weight_orig
+
+
 def test_gradients_of_all_forwards_arrive(layer):
     """Losses with a backward each, and one after the block, add up as without the cache."""
     plain = copy.deepcopy(layer)

@@ -24,12 +24,14 @@ def layer():
     return equalize_lr(nn.Linear(8, 2))
 
 
-def test_a_weight_given_twice_is_an_error(layer):
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_weight_given_twice_is_an_error(layer, strict):
     """A state_dict with both forms of one weight is refused, naming both keys."""
-    net = nn.Sequential(layer)
-    state = net.state_dict() | {"0.weight": torch.ones(2, 8)}
+    net, before = nn.Sequential(layer), layer.weight_orig.clone()
+    state = nn.Sequential(both()).state_dict() | {"0.weight": torch.ones(2, 8)}
     with pytest.raises(RuntimeError, match=r"both '0\.weight' \(effective\) and '0\.weight_orig'"):
-        net.load_state_dict(state)
+        net.load_state_dict(state, strict=strict)
+    assert_equal(layer.weight_orig, before)
 
 
 def test_strict_loading_stays_strict(layer):
@@ -41,6 +43,9 @@ def test_strict_loading_stays_strict(layer):
         layer.load_state_dict(state | {"extra": torch.ones(1)})
     with pytest.raises(RuntimeError, match="size mismatch"):
         layer.load_state_dict(state | {"weight_orig": torch.ones(1, 1)})
+    deeper = equalize_lr(nn.LSTM(3, 3, num_layers=2)).state_dict()
+    with pytest.raises(RuntimeError, match='Unexpected key.*"weight_ih_l1"'):
+        equalize_lr(nn.LSTM(3, 3)).load_state_dict(deeper)
 
 
 @pytest.mark.parametrize("assign", [False, True])
@@ -143,13 +148,16 @@ def test_values_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize("version", [2, 0])
-def test_unknown_formats_are_refused(layer, version):
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_unknown_formats_are_refused(layer, version, is_inside):
     """A state_dict that a later version of this library wrote is not read by its old meaning."""
-    state = nn.Sequential(both()).state_dict()
-    state._metadata["0"]["equalized_lr"]["version"] = version
-    before = layer.weight_orig.clone()
-    with pytest.raises(RuntimeError, match=f"state_dict of '0' has format {version}, and this"):
-        nn.Sequential(layer).load_state_dict(state)
+    net, other = (nn.ModuleDict({"in": one}) if is_inside else one for one in (layer, both()))
+    path, where = ("in", "'in'") if is_inside else ("", "this Linear")
+    state, before = other.state_dict(), layer.weight_orig.clone()
+    state._metadata[path]["equalized_lr"] = {"version": version}
+    text = f"state_dict of {where} has format {version}, and this .* up to 1"
+    with pytest.raises(RuntimeError, match=text):
+        net.load_state_dict(state)
     assert_equal(layer.weight_orig, before)
 
 

@@ -32,6 +32,47 @@ def test_metadata_names_version_and_constants(layer):
     assert "equalized_lr" not in nn.Linear(8, 2).state_dict()._metadata[""]
 
 
+def test_a_parent_that_asks_its_layer_itself(layer):
+    """It finds version and constants at the layer's path, as after `state_dict`."""
+    state = nn.Identity().state_dict()
+    layer._save_to_state_dict(state, "deep.inside.", False)
+    assert set(state) == {"deep.inside.weight_orig", "deep.inside.bias"}
+    assert state._metadata["deep.inside"]["equalized_lr"]["version"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Positional args are being deprecated:FutureWarning")
+@pytest.mark.parametrize("keep_vars", [False, True])
+@pytest.mark.parametrize("how", ["by place", "by name"])
+def test_stored_values_come_back_behind_own_hooks(layer, how, keep_vars):
+    """A layer's own hook sees the effective weight, at any depth, and the stored one is saved."""
+    shown, empty = [], nn.Identity().state_dict()
+    layer._register_state_dict_hook(lambda _, state, at, __: shown.append(state[f"{at}weight"]))
+    if how == "by place":
+        state = layer.state_dict(empty, "deep.inside.", keep_vars)
+    else:
+        state = layer.state_dict(destination=empty, prefix="deep.inside.", keep_vars=keep_vars)
+    assert_equal(shown[0], layer.weight)
+    assert list(state) == ["deep.inside.weight_orig", "deep.inside.bias"]
+    assert (state["deep.inside.weight_orig"] is layer.weight_orig) == keep_vars
+    assert state["deep.inside.weight_orig"].requires_grad == keep_vars
+    assert set(state._metadata["deep.inside"]) == {"version", "equalized_lr"}
+
+
+class Nothing(nn.Module):
+    """Has an extra state, but nothing in it."""
+
+    def get_extra_state(self):
+        return None
+
+
+def test_own_hooks_beside_an_entry_of_none(layer):
+    """What others save is left as it is, None as well."""
+    layer._register_state_dict_hook(lambda *_: None)
+    state = nn.Sequential(Nothing(), layer).state_dict()
+    assert list(state) == ["0._extra_state", "1.weight_orig", "1.bias"]
+    assert state["0._extra_state"] is None
+
+
 def test_a_destination_without_metadata_is_fine(layer):
     """`state_dict(destination={})`, a plain dict, gets the stored values."""
     assert set(layer.state_dict(destination={})) == {"weight_orig", "bias"}

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from equalized_lr import Fan, equalize_lr, errors, fans, is_equalized, remove_equalized_lr
@@ -98,7 +99,7 @@ class FinalLinear(nn.Linear, metaclass=Final):
 
 LAST_LAYERS = {
     "lazy": (lambda: nn.LazyLinear(3), errors.LazyWeight, "Run one forward"),
-    "empty": (empty, errors.EmptyWeight, "where="),
+    "empty": (empty, errors.EmptyWeight, r"shape \(4, 0\).*where="),
     "integer": (integer, errors.UnsupportedWeight, "of torch.int8"),
     "quantized": (quantized, errors.UnsupportedWeight, "quantized"),
     "sparse": (sparse, errors.UnsupportedWeight, "sparse_coo"),
@@ -120,7 +121,7 @@ LAST_LAYERS = {
         "L1Unstructured",
     ),
     "computed": (without_parameter, errors.OwnedWeight, "no Parameter"),
-    "name taken": (name_taken, errors.NameTaken, "Rename"),
+    "name taken": (name_taken, errors.NameTaken, "stored as 'weight_orig'.*Rename"),
     "final class": (lambda: FinalLinear(4, 4), errors.FixedClass, "FinalLinear.*is final"),
     "max_norm": (shortened_embedding, errors.Renormalized, "max_norm=None"),
     "conflicting tie": (tie_of_two_fans, errors.ConflictingTie, "two scales"),
@@ -170,10 +171,10 @@ ARGUMENTS = {
     "lr_mul=0": ({"lr_mul": 0}, "lr_mul=0"),
     "lr_mul by name": ({"lr_mul": "relu"}, "lr_mul='relu'"),
     "mode": ({"mode": "fan_avg"}, "'fan_in' or 'fan_out'"),
-    "init": ({"init": "zeros"}, "'normal' or 'keep'"),
-    "fan without a name": ({"fan": 3}, "name="),
+    "init": ({"init": "zeros"}, "init='zeros' .*'normal' or 'keep'"),
+    "fan without a name": ({"fan": 3}, "fan=3 .*name="),
     "fan=0": ({"name": "weight", "fan": 0}, "fan=0"),
-    "where with a name": ({"name": "weight", "where": lambda *_: True}, "one parameter"),
+    "where with a name": ({"name": "weight", "where": lambda *_: True}, "where=<.*one parameter"),
     "c underflows": ({"gain": 1e-300, "lr_mul": 1e-300}, "gain / sqrt"),
     "c overflows": ({"gain": 1e300, "lr_mul": 1e300}, "gain / sqrt"),
 }
@@ -191,7 +192,9 @@ def test_arguments_that_cannot_be_used(options, text):
 
 def test_nothing_to_equalize():
     """A model without weights, a second call, and a `where` that selects none are errors."""
-    with pytest.raises(errors.NothingToEqualize, match="no layer whose weights"):
+    with pytest.raises(
+        errors.NothingToEqualize, match="in this Sequential: it has no layer whose weights"
+    ):
         equalize_lr(nn.Sequential(nn.ReLU(), nn.BatchNorm1d(3)))
     net = equalize_lr(nn.Sequential(nn.Linear(2, 2)))
     with pytest.raises(errors.NothingToEqualize, match="1 known weight"):
@@ -216,9 +219,9 @@ def test_twice():
     """Naming an equalized parameter again is an error, also a bias of another lr_mul."""
     layer = equalize_lr(nn.MultiheadAttention(4, 2, kdim=3), "q_proj_weight", lr_mul=0.5)
     snapshot = Snapshot(layer)
-    with pytest.raises(errors.AlreadyEqualized, match="'q_proj_weight'"):
+    with pytest.raises(errors.AlreadyEqualized, match="'q_proj_weight' of this Multihead"):
         equalize_lr(layer, "q_proj_weight")
-    with pytest.raises(errors.AlreadyEqualized, match=r"'in_proj_bias'.*c = 0\.5"):
+    with pytest.raises(errors.AlreadyEqualized, match=r"'in_proj_bias' of this Multi.*c = 0\.5"):
         equalize_lr(layer, "k_proj_weight")
     snapshot.assert_unchanged()
     equalize_lr(layer, "k_proj_weight", lr_mul=0.5)
@@ -229,7 +232,8 @@ def test_a_tie_across_the_border():
     net = nn.ModuleDict({"embed": nn.Embedding(4, 4), "head": nn.Linear(4, 4, bias=False)})
     net["head"].weight = net["embed"].weight
     snapshot = Snapshot(net)
-    with pytest.raises(errors.TiedElsewhere, match="shared with an? Embedding outside"):
+    text = r"'weight' \(Linear\) is shared with an Embedding outside"
+    with pytest.raises(errors.TiedElsewhere, match=text):
         equalize_lr(net["head"])
     snapshot.assert_unchanged()
     equalize_lr(net)
@@ -244,7 +248,8 @@ def test_a_tie_to_an_equalized_layer():
     net = nn.Sequential(equalize_lr(nn.Linear(4, 4)), nn.Linear(4, 4))
     net[1].weight = net[0].weight_orig
     snapshot = Snapshot(net)
-    with pytest.raises(errors.TiedToEqualized, match=r"stored parameter of '0\.weight_orig'"):
+    text = r"'1.weight' \(Linear\) is the stored parameter of '0.weight_orig' \(Linear\)"
+    with pytest.raises(errors.TiedToEqualized, match=text):
         equalize_lr(net)
     snapshot.assert_unchanged()
 
@@ -254,9 +259,10 @@ def test_values_that_do_not_fit_into_half_precision(lr_mul, value):
     """With init="keep" a weight divided by c may leave float16: an error, not infinity."""
     layer = with_a_float16_weight(value)
     snapshot = Snapshot(layer)
-    with pytest.raises(errors.Unscalable, match=r"torch\.float16.*float32"):
+    text = r"^'weight' \(Linear\) divided by .*torch\.float16.*float32"
+    with pytest.raises(errors.Unscalable, match=text):
         equalize_lr(layer, init="keep", lr_mul=lr_mul)
-    with pytest.raises(errors.Unscalable):
+    with pytest.raises(errors.Unscalable, match=text):
         equalize_lr(layer, lr_mul=1e-5)
     snapshot.assert_unchanged()
     equalize_lr(layer, init="keep")
@@ -279,17 +285,21 @@ def test_a_generator_of_another_device():
     """A generator that is not for the weight's device is refused before anything is drawn."""
     net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4, device="meta"))
     snapshot = Snapshot(net)
-    with pytest.raises(errors.WrongGenerator, match=r"Generator\('meta'\)"):
+    text = r"^'1.weight' \(Linear\) is on meta, but .* on cpu.*Generator\('meta'\)"
+    with pytest.raises(errors.WrongGenerator, match=text):
         equalize_lr(net, generator=torch.Generator())
     snapshot.assert_unchanged()
 
 
 def test_shards_are_refused():
     """FSDP1's views are refused; for FSDP2's DTensors see tests/distributed."""
-    layer = nn.Linear(4, 4)
-    layer.weight._fsdp_flattened = True
-    with pytest.raises(errors.ShardedWeight, match="before fully_shard"):
-        equalize_lr(layer)
+    for shard in (torch.ones(16), torch.ones(0)):
+        layer = nn.Linear(4, 4)
+        layer.weight.data = shard
+        layer.weight._fsdp_flattened = True
+        text = r"^'weight' \(Linear\) .*before fully_shard"
+        with pytest.raises(errors.ShardedWeight, match=text):
+            equalize_lr(layer)
 
 
 def test_shards_are_not_given_back():
@@ -297,9 +307,37 @@ def test_shards_are_not_given_back():
     layer = equalize_lr(nn.Linear(4, 4))
     layer.weight_orig._fsdp_flattened = True
     snapshot = Snapshot(layer)
-    with pytest.raises(errors.ShardedWeight, match="not sharded"):
+    with pytest.raises(errors.ShardedWeight, match=r"^'weight' \(Linear\) .*not sharded"):
         remove_equalized_lr(layer)
     snapshot.assert_unchanged()
+
+
+@pytest.mark.parametrize("verb", [equalize_lr, remove_equalized_lr])
+def test_what_is_offloaded_is_refused(verb):
+    """A meta tensor where accelerate has put a hook stands for values that are elsewhere."""
+    layer = nn.Linear(4, 4, device="meta")
+    if verb is remove_equalized_lr:
+        equalize_lr(layer)
+    layer._hf_hook = object()
+    with pytest.raises(errors.OffloadedWeight, match=r"^'weight' \(Linear\) is offloaded"):
+        verb(layer)
+    del layer._hf_hook
+    verb(layer)
+
+
+class WrappedForProcesses(DistributedDataParallel):
+    """A wrapper that needs no group of processes."""
+
+    def __init__(self, module):
+        nn.Module.__init__(self)
+        self.module = module
+
+
+def test_a_wrapper_for_several_processes_is_named():
+    """It has noted the Parameters' names, wherever in the model it is."""
+    net = nn.Sequential(WrappedForProcesses(nn.Linear(4, 4)))
+    with pytest.raises(errors.DistributedWrapper, match="WrappedForProcesses"):
+        equalize_lr(net)
 
 
 def test_any_exception_rolls_back():
@@ -323,7 +361,7 @@ def test_any_exception_rolls_back():
 
 def test_not_equalized():
     """Removing where nothing is equalized is an error, by name and for a whole model."""
-    with pytest.raises(errors.NotEqualized, match="this Linear"):
+    with pytest.raises(errors.NotEqualized, match="^this Linear is not"):
         remove_equalized_lr(nn.Linear(2, 2))
     layer = equalize_lr(nn.Linear(2, 2))
     for name in ("bias", "weight_orig", "nonsense"):
@@ -367,19 +405,24 @@ def test_what_is_put_on_the_weight_itself_is_refused_by_torch():
 
 
 CONVERTERS = {
-    "script": torch.jit.script,
-    "quantized": lambda net: torch.ao.quantization.quantize_dynamic(net, {nn.Linear}),
+    "script": (torch.jit.script, "compiled by torch.jit.script"),
+    "quantized": (
+        lambda net: torch.ao.quantization.quantize_dynamic(net, {nn.Linear}),
+        "quantized",
+    ),
 }
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated", "ignore:.*quantize.*:UserWarning")
 @pytest.mark.parametrize("name", [None, "weight"])
-@pytest.mark.parametrize("convert", CONVERTERS.values(), ids=CONVERTERS)
-def test_converted_models_are_told_the_order(convert, name):
+@pytest.mark.parametrize(("convert", "how"), CONVERTERS.values(), ids=CONVERTERS)
+def test_converted_models_are_told_the_order(convert, how, name):
     """A compiled or quantized model is to be equalized before; the text says so."""
     net = convert(nn.Sequential(nn.Linear(3, 3)))
     layer = net if name is None else getattr(net, "0")
-    with pytest.raises(errors.UnsupportedWeight, match="Equalize before you quantize or convert"):
+    where = "'0'" if how == "quantized" and name is None else f"this {type(layer).__name__}"
+    text = f"^{where} is {how}: .*Equalize before you quantize or convert"
+    with pytest.raises(errors.UnsupportedWeight, match=text):
         equalize_lr(layer, name)
 
 

@@ -15,10 +15,10 @@ class Experts(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.up, self.gain = nn.Parameter(torch.randn(4, 8, 8)), nn.Parameter(torch.ones(8))
+        self.up, self.gain = nn.Parameter(torch.randn(8, 8)), nn.Parameter(torch.ones(8))
 
     def forward(self, x):
-        return self.gain * torch.einsum("ni,eio->no", x, self.up)
+        return self.gain * (x @ self.up)
 
 
 class EqualLinear(nn.Linear):
@@ -34,10 +34,17 @@ def model():
 
 def test_what_is_left_alone_is_named():
     """The parameter, its layer's class, the share of the model's numbers, and the cure."""
-    with pytest.warns(LeftAlone, match=r"1 parameter\(s\) .* 76% .*'1.up' \(Experts\)") as said:
+    with pytest.warns(LeftAlone, match=r"1 parameter\(s\) .* 44% .*'1.up' \(Experts\)") as said:
         equalize_lr(model())
     assert len(said) == 1
-    assert "fans=observe(model, x)" in str(said[0].message)
+    for cure in ("fans=observe(model, x)", "fans.register", "where="):
+        assert cure in str(said[0].message)
+
+
+def test_what_is_said_points_at_the_caller():
+    """The line that called equalize_lr is shown with it."""
+    with pytest.warns(LeftAlone) as said:
+        equalize_lr(model())
     assert said[0].filename == __file__
 
 
@@ -88,6 +95,15 @@ def test_a_tie_is_not_left_alone():
     net[0].weight = net[1].up
     equalize_lr(net)
     assert is_equalized(net[1], "up")
+
+
+def test_what_is_equalized_by_name_is_not_left_alone():
+    """What was given a scale before, or a half of its layer, needs no word."""
+    net = nn.Sequential(*model(), type("MyLSTM", (nn.LSTM,), {})(2, 2))
+    equalize_lr(net[1], "up", fan=8)
+    equalize_lr(net[2], "weight_ih_l0")
+    equalize_lr(net)
+    assert is_equalized(net[2], "weight_hh_l0")
 
 
 def test_layers_that_may_scale_by_hand_are_named():

@@ -65,6 +65,13 @@ def test_under_a_parametrization_of_the_stored_weight():
     assert torch.equal(layer.eval().weight, 0.5 * layer.weight_orig)
 
 
+def test_a_bias_that_is_computed_beside_a_weight():
+    """Given scales need the Parameters that they name, and no others."""
+    layer = nn.Linear(4, 4)
+    nn.utils.parametrize.register_parametrization(layer, "bias", nn.Identity())
+    assert translate_lr(layer, 0.1, scales={"weight": 0.5}) == 0.2
+
+
 def test_where_selects_plain_and_equalized_weights():
     """By the module's path and by the module, in either form."""
     net = nn.ModuleDict({name: nn.Sequential(nn.Linear(3, 2)) for name in "abc"})

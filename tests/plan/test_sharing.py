@@ -1,5 +1,6 @@
 """Who else holds a Parameter is found only where it matters, and never guessed."""
 
+import copy
 import gc
 
 import pytest
@@ -54,6 +55,15 @@ def test_a_module_that_died_does_not_count(searched):
     finally:
         gc.enable()
     assert searched == [nn.Module, nn.Module]
+
+
+def test_a_shallow_copy_of_any_layer_is_found():
+    """It shares its layer's dict of Parameters, whose references are counted for each layer."""
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    twin = copy.copy(net[0])
+    with pytest.raises(errors.TiedElsewhere, match=r"'0.weight' \(Linear\) is shared"):
+        equalize_lr(net)
+    assert twin.weight is net[0].weight
 
 
 def test_lists_of_parameters_count_as_holders():

@@ -38,6 +38,14 @@ def test_ties_are_slots_of_one_parameter():
     assert first.parameter is second.parameter
 
 
+def test_what_was_written_is_stored_first():
+    """A slot's Parameter has what somebody wrote into the weight, and still holds."""
+    layer = equalize_lr(nn.Linear(2, 2))
+    weight, slot = layer.weight, next(slots_of(layer))
+    nn.init.zeros_(weight)
+    assert not slot.parameter.any()
+
+
 def test_a_mapping_of_fans_wins():
     """What is given stands beside the table and above it; a number is both fans."""
     net = nn.Sequential(nn.Linear(4, 2), nn.LayerNorm(2))

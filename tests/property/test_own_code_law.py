@@ -173,7 +173,9 @@ def test_another_mechanism_on_the_stored_weight(put):
     for layer in (first, same, other):
         put(layer)
     same.load_state_dict(first.state_dict())
-    with pytest.raises(RuntimeError, match=r"saved with c = 0.5 and is loaded with c = 1"):
+    with pytest.raises(
+        RuntimeError, match="'weight_orig' was saved with c = 0.5 and is loaded with c = 1"
+    ):
         other.load_state_dict(first.state_dict())
 
 

@@ -51,15 +51,16 @@ class EffectiveState(LoadableState):
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As in torch; this layer's own hooks see plain names and effective values."""
         state = super().state_dict(*args, **kwargs)
-        prefix = args[1] if len(args) > 1 else kwargs.get("prefix", "")
+        given = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False)) | kwargs
+        prefix = given.get("prefix", "")
         metadata = getattr(state, "_metadata", {}).get(prefix[:-1], {})
         shown = {prefix + name: (name, value) for name, value in metadata.pop(_SHOWN, {}).items()}
         for key in list(state) if shown else ():  # each goes and comes back, so the order stays
             value = state.pop(key)
             name, own = shown.get(key, ("", None))
-            if value is own:
+            if name and value is own:
                 raw = stored(self, name)
-                state[prefix + stored_name(name)] = raw if kwargs.get("keep_vars") else raw.detach()
+                state[prefix + stored_name(name)] = raw if given.get("keep_vars") else raw.detach()
             else:
                 state[key] = value
         return state

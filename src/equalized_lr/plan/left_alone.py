@@ -7,7 +7,6 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from equalized_lr.plan.fan import fans
 from equalized_lr.plan.slots import Slot
@@ -15,12 +14,8 @@ from equalized_lr.plan.slots import Slot
 SHOWN = 5
 
 
-def is_unknown(slot: Slot) -> bool:
-    """Whether a parameter may be a weight, in a layer that neither the table nor torch explains."""
-    if slot.fan or slot.scale is not None:
-        return False
-    tensor = slot.find()
-    if tensor is None or is_lazy(tensor) or tensor.ndim < 2:
+def _may_be_a_weight(slot: Slot) -> bool:
+    if slot.parameter.ndim < 2:  # a lazy one counts as of one axis
         return False
     return not is_look_up(slot.module) and not is_norm(slot.module) and not _is_torchs(slot.module)
 
@@ -54,8 +49,8 @@ def _is_of_torch(kind: type) -> bool:
 
 def left_alone(selected: Sequence[Slot], slots: Sequence[Slot]) -> str | None:
     """What a whole-model call should say of the slots that it does not understand, or None."""
-    unknown = [slot for slot in selected if is_unknown(slot)]
-    if unknown:  # but for those that are tied to a known one
+    unknown = [slot for slot in selected if _may_be_a_weight(slot)]
+    if unknown:
         known = {id(slot.find()) for slot in slots if slot.fan or slot.scale is not None}
         unknown = [slot for slot in unknown if id(slot.find()) not in known]
     own = {

@@ -156,8 +156,7 @@ def _plan(slots: Sequence[Slot], rule: Rule, wanted: Iterable[Slot]) -> Plan:
 
 def _plain_bias(slot: Slot, lr_mul: float) -> Slot | None:
     name = bias_of(slot)
-    scale = scales_of(slot.module).get(name) if name else None
-    if name is None or scale == lr_mul:
+    if name is None or (scale := scales_of(slot.module).get(name)) == lr_mul:
         return None
     if scale is not None:
         raise AlreadyEqualized(name, type(slot.module).__name__, scale)

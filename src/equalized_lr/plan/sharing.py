@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -116,7 +115,7 @@ class _Place(NamedTuple):
     start: int | torch.SymInt
     end: int | torch.SymInt
     name: str
-    tensor: Tensor
+    tensor: int  # its id
 
 
 def refuse_unwritable(root: nn.Module, slots: Sequence[Slot]) -> None:
@@ -139,11 +138,11 @@ def refuse_unwritable(root: nn.Module, slots: Sequence[Slot]) -> None:
                 if reason := _fixed(tensor):
                     raise UnsupportedWeight(f"{slot}{end}", reason)
     last: _Place | None = None
-    for place in sorted(_places(root), key=lambda place: place[:3]):
+    for place in sorted(_places(root)):
         if last and place.storage == last.storage and place.start < last.end:
             for one, other in ((place, last), (last, place)):
-                if id(one.tensor) in written:
-                    slot, end = written[id(one.tensor)]
+                if one.tensor in written:
+                    slot, end = written[one.tensor]
                     raise SharedMemory(f"{slot}{end}", other.name)
         if last is None or (place.storage, place.end) > (last.storage, last.end):
             last = place
@@ -165,14 +164,11 @@ def _tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _places(root: nn.Module) -> Iterator[_Place]:
-    """The tensors that lie in one memory with others."""
-    tensors = list(_tensors(root))
-    addresses = [address(tensor) for _, tensor in tensors]
-    count = Counter(addresses)
-    for (name, tensor), storage in zip(tensors, addresses, strict=True):
-        if storage and count[storage] > 1:
+    for name, tensor in _tensors(root):
+        storage = address(tensor)
+        if storage:
             steps = zip(tensor.shape, tensor.stride(), strict=True)
             length = 1 + sum((size - 1) * stride for size, stride in steps)
             start = tensor.storage_offset()
             size = tensor.element_size()
-            yield _Place(storage, start * size, (start + length) * size, name, tensor)
+            yield _Place(storage, start * size, (start + length) * size, name, id(tensor))

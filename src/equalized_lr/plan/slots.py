@@ -83,7 +83,7 @@ def _slots_of_module(path: str, module: nn.Module, known: Mapping[str, Fan]) -> 
     own = [plain.get(key, key) for key, value in module._parameters.items() if value is not None]
     for name in dict.fromkeys((*own, *scales, *table)):
         slot = Slot(path, module, name, scales.get(name), table.get(name))
-        if name in own or name in scales or _is_computed(module, name):
+        if name in own or _is_computed(module, name):
             fan = known.get(slot.qualified_name)
             yield slot._replace(fan=_with_bias(fan, slot.fan)) if fan else slot
 
