@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -164,9 +165,11 @@ def _tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _places(root: nn.Module) -> Iterator[_Place]:
-    for name, tensor in _tensors(root):
-        storage = address(tensor)
-        if storage:
+    """The tensors that lie in one memory with others."""
+    tensors = [(address(tensor), name, tensor) for name, tensor in _tensors(root)]
+    count = Counter(storage for storage, _, _ in tensors)
+    for storage, name, tensor in tensors:
+        if storage and count[storage] > 1:
             steps = zip(tensor.shape, tensor.stride(), strict=True)
             length = 1 + sum((size - 1) * stride for size, stride in steps)
             start = tensor.storage_offset()
