@@ -49,7 +49,7 @@ def _is_of_torch(kind: type) -> bool:
 
 def left_alone(selected: Sequence[Slot], slots: Sequence[Slot]) -> str | None:
     """What a whole-model call should say of the slots that it does not understand, or None."""
-    unknown = [slot for slot in selected if _may_be_a_weight(slot)]
+    unknown = [slot for slot in selected if not slot.fan and _may_be_a_weight(slot)]
     if unknown:
         known = {id(slot.find()) for slot in slots if slot.fan or slot.scale is not None}
         unknown = [slot for slot in unknown if id(slot.find()) not in known]
