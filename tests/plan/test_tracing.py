@@ -49,6 +49,35 @@ def test_reparametrized_layers(put_on, layer, name, fan):
     assert seen(put_on(copy.deepcopy(layer)), x) == {f"parametrizations.weight.{name}": fan}
 
 
+def test_spectral_norm_of_what_makes_noise_of_its_own():
+    """What meets random numbers counts before the power iteration, which meets constants."""
+    layer = parametrizations.spectral_norm(nn.Linear(8, 5))
+    module = Functional(lambda m: m.layer(torch.randn(2, 8)), layer=layer)
+    assert seen(module) == {"layer.parametrizations.weight.original": (8, 5)}
+
+
+def test_parameters_in_one_piece_of_memory():
+    """Tensors that were made before the forward belong to the parameter in whose part they lie."""
+    flat = torch.randn(40 + 30)
+    a, b = nn.Parameter(flat[:40].view(5, 8)), nn.Parameter(flat[40:].view(6, 5))
+    module = Functional(lambda m, x: F.linear(F.linear(x, m.views[0]), m.views[1]), a=a, b=b)
+    module.views = [a.data[:], b.data[2:]]
+    assert seen(module, X) == {"a": (8, 5), "b": (5, 4)}
+    module.views = [flat[:48].view(6, 8), flat[35:65].view(5, 6)]
+    assert seen(module, X) == {}
+
+
+def test_sparse_constants_are_no_parameters():
+    """Neither they nor sparse parameters have a piece of memory to be known by."""
+    module = Functional(
+        lambda m, x: (m.graph @ x) @ m.w,
+        w=parameter(8, 5),
+        graph=torch.eye(2).to_sparse(),
+        table=nn.Parameter(torch.eye(2).to_sparse()),
+    )
+    assert seen(module, X) == {"w": (8, 5)}
+
+
 SCALED = {
     "a number": lambda w, c: w * 0.25,
     "a quotient": lambda w, c: w / 4,
@@ -60,6 +89,7 @@ SCALED = {
     "transposed": lambda w, c: (w.T * 0.25).contiguous().T,
     "added up": lambda w, c: 0.25 * w + (0.25 * w).detach() - (0.25 * w).detach(),
     "negative": lambda w, c: -0.25 * w,
+    "pruned": lambda w, c: 0.25 * w * (w.abs() > 0),
 }
 
 
@@ -71,6 +101,17 @@ def test_constants_are_refused(scaled):
     )
     with pytest.raises(AlreadyScaled, match=r"'w' \(Functional\) .* multiplies it by 0\.25 "):
         observe(module, X)
+
+
+def test_constants_before_hidden_contractions_are_refused():
+    """The table of layers knows the weight, and the operation its constant."""
+
+    class Scaled(nn.Bilinear):
+        def forward(self, x):
+            return F.bilinear(x, x, self.weight * 0.25, self.bias)
+
+    with pytest.raises(AlreadyScaled, match=r"'weight' \(Scaled\) .* multiplies it by 0\.25 "):
+        observe(Scaled(8, 8, 5), X)
 
 
 def test_a_constant_of_one_is_none():
@@ -116,6 +157,16 @@ UNCLEAR = {
         {"w": P(*W)},
         {"w": "'opaque' takes it, which does not show what it contracts"},
     ),
+    "a custom operation on a constant": (
+        lambda m, x: F.linear(x, opaque(m.c, m.w).T),
+        {"w": P(*W), "c": torch.ones(8, 8)},
+        {"w": "'opaque' takes it, which does not show what it contracts"},
+    ),
+    "sums over two lengths": (
+        lambda m, x: [(x[:, None] * m.w).sum(-1), (x[:, :5, None] * m.w).sum(1)],
+        {"w": P(*W)},
+        {"w": "sum over 5 connections and sum over 8 connections"},
+    ),
     "merged LoRA": (
         lambda m, x: F.linear(x, m.w + m.b @ m.a),
         {"w": P(*W), "a": P(2, 8), "b": P(5, 2)},
@@ -146,6 +197,15 @@ def test_hidden_contractions_are_named():
     )
     with pytest.warns(UnclearFan, match="'_trilinear' takes it, which does not show"):
         assert observe(module, X, X) == {}
+
+
+def test_a_known_layer_with_a_second_use():
+    """What the table knows of an operation that shows nothing stands beside what another shows."""
+    module = Functional(
+        lambda m, x: m.layer(x, x) + F.linear(x, m.layer.weight[:, 0]), layer=nn.Bilinear(8, 8, 5)
+    )
+    with pytest.warns(UnclearFan, match="_trilinear over 64 connections and mm over 8 conn"):
+        assert observe(module, X) == {}
 
 
 def test_unclear_uses_as_errors():

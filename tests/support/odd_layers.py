@@ -61,6 +61,17 @@ def quaternion(m, x):
     return F.linear(x, torch.cat(rows))
 
 
+def demodulated(m, x, style):
+    """StyleGAN2's, with the norms of the modulated kernels by a product of squares."""
+    norms = style.square() @ m.w.square().sum((2, 3)).T
+    return F.conv2d(x * style[:, :, None, None], m.w) * norms.rsqrt()[:, :, None, None]
+
+
+def overwritten(m, x):
+    """What memory held before it was written from end to end does not count."""
+    return F.linear(x, torch.empty(W).copy_(m.v).copy_(m.w))
+
+
 def mixed_kernels(m, x, routing):
     return F.conv2d(x.reshape(1, 8, 6, 6), (routing @ m.w).view(12, 4, 3, 3), groups=2)
 
@@ -132,7 +143,8 @@ def projected_queries(m, x):
 
 
 def by_hand(m, x):
-    h = (x[:, None] * m.w).sum(-1).relu()
+    products = (x[:, None] * m.w).mT
+    h = torch.cat([products[:0].sum(1), products.sum(1)]).relu()  # as experts without a sample
     return (h[:, None] * m.v).sum(-1)
 
 
@@ -202,7 +214,7 @@ CASES = {
         (X,), {"w": (8, 5)}),
     "learned mask": (lambda m, x: F.linear(x, m.w * m.s.sigmoid()), {"w": P(*W), "s": P(*W)}, (X,),
         {"w": (8, 5)}),
-    "Bayesian": (lambda m, x: F.linear(x, m.mu + F.softplus(m.rho) * torch.randn(W)),
+    "Bayesian": (lambda m, x: F.linear(x, m.mu + F.softplus(m.rho) * torch.randn_like(m.rho)),
         {"mu": P(*W), "rho": P(*W)}, (X,), {"mu": (8, 5)}),
     "cosine": (lambda m, x: 16 * F.linear(F.normalize(x), F.normalize(m.w)), {"w": P(*W)}, (X,),
         {"w": (8, 5)}),
@@ -216,6 +228,17 @@ CASES = {
         {"re": P(*W), "im": P(*W)}, (X,), {"re": (8, 5), "im": (8, 5)}),
     "Kronecker": (lambda m, x: F.linear(x, torch.kron(m.a, m.b)), {"a": P(2, 2), "b": P(3, 4)},
         (X,), {"a": (8, 6), "b": (8, 6)}),
+    "overwritten": (overwritten, {"w": P(*W), "v": P(*W)}, (X,), {"w": (8, 5)}),
+    "wrapped anew": (lambda m, x: F.linear(x, nn.Parameter(m.w.data)), {"w": P(*W)}, (X,),
+        {"w": (8, 5)}),
+    "a part wrapped anew": (lambda m, x: F.linear(x, nn.Parameter(m.w.data[2:])), {"w": P(*W)},
+        (X,), {"w": (8, 3)}),
+    "one connection": (lambda m, x: F.linear(x[:, :1], m.w), {"w": P(5, 1)}, (X,), {"w": (1, 5)}),
+    "no connections": (lambda m, x: F.linear(x[:, :0], m.w), {"w": P(5, 0)}, (X,), {}),
+    "a random gain": (lambda m, x: F.linear(x, m.w * torch.rand(())), {"w": P(*W)}, (X,),
+        {"w": (8, 5)}),
+    "a quotient": (lambda m, x: F.linear(x, m.w / m.d), {"w": P(*W), "d": P(*W)}, (X,),
+        {"w": (8, 5)}),
     "slices": (lambda m, x: [F.linear(x, w) for w in m.w.split([8, 12, 4])], {"w": P(24, 8)}, (X,),
         {"w": (8, 12)}),
     ".data": (lambda m, x: F.linear(x, m.w.data), {"w": P(*W)}, (X,), {"w": (8, 5)}),
@@ -233,8 +256,12 @@ CASES = {
         {"w": (36, 54)}),
     "generated kernels": (generated_kernels, {"layer": nn.Linear(3, 216)},
         (IMAGE, torch.ones(2, 3)), {"layer.weight": (3, 216)}),
+    "generated kernels without a bias": (generated_kernels,
+        {"layer": nn.Linear(3, 216, bias=False)}, (IMAGE, torch.ones(2, 3)),
+        {"layer.weight": (3, 216)}),
     "generated matrix": (generated_matrix, {"layer": nn.Linear(3, 40)}, (X, torch.ones(2, 3)),
         {"layer.weight": (3, 40)}),
+    "demodulated": (demodulated, {"w": P(*KERNEL)}, (IMAGE, torch.ones(2, 4)), {"w": (36, 54)}),
     "modulated pixel": (modulated_pixel, {"w": P(1, 1, 4, 1, 1), "layer": nn.Linear(8, 4)},
         (IMAGE, X), {"w": (4, 1), "layer.weight": (8, 4)}),
     "depthwise": (lambda m, x: F.conv2d(x, m.w, groups=4, stride=2), {"w": P(4, 1, 3, 3)}, (IMAGE,),
