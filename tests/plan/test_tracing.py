@@ -89,6 +89,7 @@ SCALED = {
     "transposed": lambda w, c: (w.T * 0.25).contiguous().T,
     "added up": lambda w, c: 0.25 * w + (0.25 * w).detach() - (0.25 * w).detach(),
     "negative": lambda w, c: -0.25 * w,
+    "shifted": lambda w, c: 0.25 * w + 2 * c,
     "pruned": lambda w, c: 0.25 * w * (w.abs() > 0),
 }
 
@@ -115,8 +116,9 @@ def test_constants_before_hidden_contractions_are_refused():
 
 
 def test_a_constant_of_one_is_none():
-    """Negative control: the same with a constant of 1, and with one that goes into the input."""
-    module = Functional(lambda m, x: F.linear(x * 0.25, m.w * 1.0), w=parameter(*W))
+    """Negative control: the same with 1, but for rounding, and what goes into the input."""
+    tenth = torch.tensor(0.1)
+    module = Functional(lambda m, x: F.linear(x * 0.25, m.w * tenth * 10), w=parameter(*W))
     assert seen(module, X) == {"w": (8, 5)}
 
 
@@ -128,6 +130,11 @@ def test_numbers_that_come_from_a_weight_are_no_constants():
 
 @torch.library.custom_op("equalized_lr_tests::opaque", mutates_args=())
 def opaque(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    return x @ w.T
+
+
+@torch.library.custom_op("equalized_lr_tests::linear", mutates_args=())
+def weight_first(w: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return x @ w.T
 
 
@@ -147,6 +154,15 @@ UNCLEAR = {
         {"q": P(8, 3), "p": P(3, 6)},
         {"q": "'p' (Functional)", "p": "'q' (Functional)"},
     ),
+    "a factor of two products": (
+        lambda m, x: x @ (m.q @ m.p) + x @ (m.q @ m.r),
+        {"q": P(8, 3), "p": P(3, 6), "r": P(3, 6)},
+        {
+            "q": "multiplied with 'p' (Functional), 'r' (Functional), and either",
+            "p": "'q' (Functional)",
+            "r": "'q' (Functional)",
+        },
+    ),
     "factors of a kernel": (
         lambda m, x: F.conv2d(x.view(2, 2, 2, 2), (m.a @ m.b).view(6, 2, 2, 2)),
         {"a": P(6, 2), "b": P(2, 8)},
@@ -155,12 +171,17 @@ UNCLEAR = {
     "a custom operation": (
         lambda m, x: opaque(x, m.w),
         {"w": P(*W)},
-        {"w": "'opaque' takes it, which does not show what it contracts"},
+        {"w": "'equalized_lr_tests::opaque' takes it, which does not show what it contracts"},
+    ),
+    "a custom operation with the name of one of torch's": (
+        lambda m, x: weight_first(m.w, x),
+        {"w": P(*W)},
+        {"w": "'equalized_lr_tests::linear' takes it, which does not show what it contracts"},
     ),
     "a custom operation on a constant": (
         lambda m, x: F.linear(x, opaque(m.c, m.w).T),
         {"w": P(*W), "c": torch.ones(8, 8)},
-        {"w": "'opaque' takes it, which does not show what it contracts"},
+        {"w": "'equalized_lr_tests::opaque' takes it, which does not show what it contracts"},
     ),
     "sums over two lengths": (
         lambda m, x: [(x[:, None] * m.w).sum(-1), (x[:, :5, None] * m.w).sum(1)],

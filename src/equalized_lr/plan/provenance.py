@@ -107,7 +107,7 @@ def derive(name: str, operands: Sequence[Operand], size: int, power: float | Non
         power: the operation's own degree; None if it is no power.
     """
     operands = operands[COUNTED.get(name, slice(None))]
-    level = max((each.source.level for each in operands), default=Level.CONSTANT)
+    level = max(each.source.level for each in operands)
     sources = [each for each in operands if each.source.degrees]
     weights = [each for each in sources if each.source.is_weight] or sources
     others = [each for each in operands if each.floating and each not in weights]
@@ -133,7 +133,7 @@ def derive(name: str, operands: Sequence[Operand], size: int, power: float | Non
 
 
 def _multiply(sources: Sequence[Provenance], signs: Sequence[int], keys: set[int]) -> Provenance:
-    signed = list(zip(sources, signs, strict=False))
+    signed = list(zip(sources, signs, strict=True))
     degrees = {key: sum(sign * s.degrees.get(key, 0.0) for s, sign in signed) for key in keys}
     # A gain of its own may be as large as it likes; what has no degrees is a number.
     counted = [(s.constant, sign) for s, sign in signed if not s.degrees or keys & set(s.degrees)]

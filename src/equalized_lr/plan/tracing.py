@@ -188,13 +188,8 @@ class Tracer(TorchDispatchMode):
         others = [each for each in operands if not each.source.is_weight and each.floating]
         if not weights or not others:
             return False
-        for source in (each.source for each in weights):
-            for key, degree in source.degrees.items():
-                if key in self._tables:
-                    this = replace(source, degrees={key: degree})
-                    self._record(this, name, self._tables[key], (Level.INPUT, Sight.CONTRACTION))
-                else:
-                    self.opaque[key] = name
+        for each in weights:
+            self._record(each.source, name, None, (Level.INPUT, Sight.CONTRACTION))
         return True
 
     def _contract(self, name: str, contraction: Contraction, level: Level) -> Provenance:
@@ -227,16 +222,23 @@ class Tracer(TorchDispatchMode):
     def _is_in_table(self, source: Provenance) -> bool:
         return any(key in self._tables for key in source.degrees)
 
-    def _record(self, source: Provenance, name: str, fan: Fan, rank: tuple[Level, Sight]) -> None:
+    def _record(
+        self, source: Provenance, name: str, fan: Fan | None, rank: tuple[Level, Sight]
+    ) -> None:
+        """Adds a use; if the operation shows no fan, that of the table counts."""
+        level, sight = rank
         for key, degree in source.degrees.items():
+            seen = fan or self._tables.get(key)
             # A layer of the table that generates a kernel is a layer still, and what divides is no
             # weight.
             generates = source.faint and key in self._tables
-            if fan.fan_in > 0 and not generates and not degree < 0:
+            if seen is None:
+                self.opaque[key] = name
+            elif seen.fan_in > 0 and not generates and not degree < 0:
                 known = degree == 1 and not math.isnan(source.constant)
                 constant = source.constant if known else 1.0
-                this = (rank[0], Sight.SQUARES) if degree > 1 else rank
-                self.uses.setdefault(key, {})[Use(name, fan, constant, this)] = None
+                this = (level, Sight.SQUARES if degree > 1 else sight)
+                self.uses.setdefault(key, {})[Use(name, seen, constant, this)] = None
 
 
 def _is_pure(source: Provenance) -> bool:
