@@ -201,6 +201,12 @@ def test_one_tensor_twice(mode):
         assert not observe(model, x, x.clone())
 
 
+def test_a_parameter_as_an_argument():
+    """It is still the module's own."""
+    model = Functional(lambda m, x, w: F.linear(x, w), w=parameter(5, 8))
+    assert observe(model, X, model.w) == {"w": Fan(8, 5)}
+
+
 def test_arguments_with_a_graph():
     """They are no leaves, and nobody asks for their gradients."""
     assert observe(perceptron(), X.clone().requires_grad_() * 2) == PERCEPTRON
