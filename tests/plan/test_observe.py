@@ -108,6 +108,13 @@ def test_equalized_and_mixed_modules(equalized):
         assert observe(model, IDS) == observe(Network(), IDS)
 
 
+def test_stored_parameters_may_be_read():
+    """A forward that takes `weight_orig` scales nothing."""
+    layer = equalize_lr(nn.Linear(8, 5))
+    model = Functional(lambda m, x: F.linear(x, m.layer.weight_orig), layer=layer)
+    assert observe(model, X) == {"layer.weight": Fan(8, 5)}
+
+
 def test_equalized_twice():
     """A layer that is equalized by hand and by this library: the error has the hand's constant."""
 

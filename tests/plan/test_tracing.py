@@ -104,6 +104,61 @@ def test_constants_are_refused(scaled):
         observe(module, X)
 
 
+AT = torch.tensor([[0, 1], [1, 0]])
+STEPS, ZEROS = torch.full((5,), 0.1), torch.zeros(5, dtype=torch.int32)
+BYTES = (-128, 127)
+
+
+def observed(w):
+    """Quantization-aware training, with the moving averages of the extrema."""
+    on, numbers = torch.tensor([1]), [torch.ones(1) for _ in range(3)]
+    return torch.fused_moving_avg_obs_fake_quant(w, on, on, *numbers, on * 0, 0.1, *BYTES, 0)
+
+
+# fmt: off
+LINEAR = {
+    "abs": torch.abs, "add": lambda w: w + w, "amax": lambda w: w.amax(0),
+    "amin": lambda w: w.amin(0), "cat": lambda w: torch.cat([w, w]),
+    "clamp": lambda w: w.clamp(-1, 1), "clamp_max": lambda w: w.clamp_max(1),
+    "clamp_min": lambda w: w.clamp_min(-1), "clone": torch.clone,
+    "constant_pad_nd": lambda w: F.pad(w, [1, 1]), "copy": lambda w: torch.empty(W).copy_(w),
+    "cumsum": lambda w: w.cumsum(0), "diag_embed": torch.diag_embed, "flip": torch.fliplr,
+    "fake_quantize": lambda w: torch.fake_quantize_per_tensor_affine(w, 0.1, 0, *BYTES),
+    "by tensors": lambda w: torch.fake_quantize_per_tensor_affine(w, STEPS[0], ZEROS[0], *BYTES),
+    "by channels": lambda w: torch.fake_quantize_per_channel_affine(w, STEPS, ZEROS, 0, *BYTES),
+    "by an observer": observed, "native_dropout": lambda w: torch.native_dropout(w, 0.5, True)[0],
+    "gather": lambda w: w.gather(0, AT), "index": lambda w: w[AT[0]],
+    "index_put": lambda w: w.index_put((AT[0],), w[:2]), "norm": torch.norm_except_dim,
+    "index_select": lambda w: w.index_select(0, AT[0]), "max": lambda w: w.max(0)[0],
+    "linalg_vector_norm": lambda w: torch.linalg.vector_norm(w, dim=0),
+    "masked_fill": lambda w: w.masked_fill(w > 1, 0), "maximum": lambda w: torch.maximum(w, w),
+    "mean": lambda w: w.mean(0), "min": lambda w: w.min(0)[0],
+    "minimum": lambda w: torch.minimum(w, w), "neg": torch.neg, "floor": torch.floor,
+    "relu": torch.relu, "repeat": lambda w: w.repeat(2, 1), "roll": lambda w: w.roll(1),
+    "round": torch.round, "rsub": lambda w: torch.rsub(w, w), "stack": lambda w: torch.stack([w]),
+    "scatter": lambda w: w.scatter(0, AT, w[:2]), "std": lambda w: w.std(0),
+    "slice_scatter": lambda w: w.slice_scatter(w[:2], end=2), "sub": lambda w: w - w,
+    "sum": lambda w: w.sum(0), "_to_copy": lambda w: w.double().float(), "tril": torch.tril,
+    "triu": torch.triu, "trunc": torch.trunc, "where": lambda w: torch.where(w > 0, w, -w),
+    "_unsafe_index": lambda w: torch.ops.aten._unsafe_index(w, [AT[0]]), "view": lambda w: w.mT,
+    "_unsafe_view": lambda w: torch.ops.aten._unsafe_view(w, [8, 5]),
+    "_weight_norm_interface": lambda w: torch._weight_norm_interface(w, w[:, :1], 0)[0],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_constants_are_refused_through_what_is_linear(name):
+    """What twice the parameter makes twice as large hands its constant on."""
+
+    def compute(m, x):
+        w = LINEAR[name](0.25 * m.w)
+        return w @ torch.ones(w.shape[-1], 2)
+
+    with pytest.raises(AlreadyScaled, match=r"multiplies it by 0\.25 "):
+        observe(Functional(compute, w=parameter(*W)), X)
+
+
 def test_constants_before_hidden_contractions_are_refused():
     """The table of layers knows the weight, and the operation its constant."""
 

@@ -80,10 +80,12 @@ POWERS |= dict.fromkeys(("native_batch_norm", "native_layer_norm", "native_group
 # Besides views, what twice the parameter makes twice as large.
 LINEAR = _names(
     "abs add amax amin cat clamp clamp_max clamp_min clone constant_pad_nd copy cumsum diag_embed "
-    "flip fake_quantize_per_tensor_affine floor gather index index_put index_select "
-    "linalg_vector_norm masked_fill max maximum mean min minimum native_dropout neg norm relu "
-    "repeat roll round rsub scatter slice_scatter stack std sub sum _to_copy tril triu trunc "
-    "_unsafe_index _unsafe_view view where _weight_norm_interface"
+    "fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask "
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams flip floor "
+    "_fused_moving_avg_obs_fq_helper gather index index_put index_select linalg_vector_norm "
+    "masked_fill max maximum mean min minimum native_dropout neg norm relu repeat roll round rsub "
+    "scatter slice_scatter stack std sub sum _to_copy tril triu trunc _unsafe_index _unsafe_view "
+    "where _weight_norm_interface"
 )
 
 # A look-up takes one element of a table. What is positive whatever the parameter is no weight of
