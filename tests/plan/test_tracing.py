@@ -159,6 +159,54 @@ def test_constants_are_refused_through_what_is_linear(name):
         observe(Functional(compute, w=parameter(*W)), X)
 
 
+POWERS = {
+    "sqrt": lambda w: w.abs().sqrt(),
+    "square": torch.square,
+    "reciprocal": torch.reciprocal,
+    "var": lambda w: w.var(1, keepdim=True),
+    "var_mean": lambda w: torch.var_mean(w, 1, keepdim=True)[0],
+    "sign": torch.sign,
+    "sgn": torch.sgn,
+    "native_batch_norm": lambda w: F.batch_norm(w, None, None, training=True),
+    "native_layer_norm": lambda w: F.layer_norm(w, (8,)),
+    "native_group_norm": lambda w: F.group_norm(w, 2),
+}
+
+
+@pytest.mark.parametrize("power", POWERS.values(), ids=POWERS)
+def test_constants_are_refused_beside_powers(power):
+    """What a power adds to the degree, its inverse takes away."""
+    module = Functional(
+        lambda m, x: F.linear(x, 0.25 * m.w * power(m.w) / power(m.w)), w=parameter(6, 8)
+    )
+    with pytest.raises(AlreadyScaled, match=r"multiplies it by 0\.25 "):
+        observe(module, X)
+
+
+ENDS = {
+    "embedding": lambda w: F.embedding(AT[0], w),
+    "embedding_bag": lambda w: F.embedding_bag(AT, w),
+    "exp": torch.exp,
+    "exp2": torch.exp2,
+    "log": torch.log,
+    "log2": torch.log2,
+    "log_sigmoid": F.logsigmoid,
+    "log_softmax": lambda w: w.log_softmax(-1),
+    "logsumexp": lambda w: w.logsumexp(0, keepdim=True),
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda w: w.softmax(-1),
+    "softplus": F.softplus,
+}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_ends(end, frozen):
+    """Rows of tables, rates, temperatures and mixtures are no weights."""
+    module = Functional(lambda m, x: F.linear(x, end(m.w)), w=parameter(*W))
+    assert seen(module.requires_grad_(not frozen), X) == {}
+
+
 def test_constants_before_hidden_contractions_are_refused():
     """The table of layers knows the weight, and the operation its constant."""
 

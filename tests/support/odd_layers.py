@@ -294,6 +294,8 @@ CASES = {
     "BatchEnsemble": (lambda m, x: ((x * m.r) @ m.w.T) * m.s,
         {"w": P(*W), "r": P(2, 8), "s": P(2, 5)}, (X,), {"w": (8, 5)}),
     "sums of products": (by_hand, {"w": P(*W), "v": P(6, 5)}, (X,), {"w": (8, 5), "v": (5, 6)}),
+    "means of products": (lambda m, x: (x[:, None] * m.w).mean(-1), {"w": P(*W)}, (X,),
+        {"w": (8, 5)}),
     "an expanded gain": (lambda m, x: (x * m.g.expand(2, 5, 8)) @ x.mT, {"g": P(8)}, (SEQUENCE,),
         {}),
     "a gain as large as its input": (lambda m, x: (x * m.g) @ x.mT, {"g": P(1, 5, 8)},

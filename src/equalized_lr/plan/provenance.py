@@ -73,7 +73,7 @@ def _names(text: str) -> frozenset[str]:
 
 PRODUCTS = {"mul": (1, 1), "div": (1, -1)}  # with the signs of the operands' degrees
 
-POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "square": 2.0, "reciprocal": -1.0}
+POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0}
 POWERS |= {"var": 2.0, "var_mean": 2.0, "sign": 0.0, "sgn": 0.0}
 POWERS |= dict.fromkeys(("native_batch_norm", "native_layer_norm", "native_group_norm"), 0.0)
 
@@ -91,7 +91,7 @@ LINEAR = _names(
 # A look-up takes one element of a table. What is positive whatever the parameter is no weight of
 # mean zero: rates of decay, temperatures, masks, and mixtures that sum up to one.
 ENDS = _names(
-    "embedding embedding_bag _embedding_bag _embedding_bag_forward_only "
+    "embedding _embedding_bag _embedding_bag_forward_only "
     "exp exp2 log log2 log_sigmoid_forward _log_softmax logsumexp sigmoid _softmax softplus"
 )
 
