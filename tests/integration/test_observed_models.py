@@ -4,6 +4,7 @@ What is in no package that installs beside every torch (timm's CondConv2d, EDM's
 as it was published.
 """
 
+import importlib
 import math
 import time
 
@@ -224,6 +225,14 @@ def test_torch_geometric(name, case):
     layer = getattr(torch_geometric.nn, name)(*sizes)
     observed = observe(layer, torch.ones(3, 8), EDGES, *more)
     assert {name: fan[:2] for name, fan in observed.items()} == expected
+
+
+def test_the_grouped_product_of_transformers():
+    """Its own operation, which its experts use where torch has none."""
+    importlib.import_module("transformers.integrations.moe")  # registers it
+    product = torch.ops.transformers.grouped_mm_fallback
+    model = Functional(lambda m, x, ends: product(x, m.w, ends), w=parameter(2, 8, 5))
+    assert observe(model, torch.ones(4, 8), torch.tensor([2, 4])) == {"w": Fan(8, 5)}
 
 
 def test_einmix():

@@ -32,6 +32,7 @@ def test_matrices(name, case):
     contraction = CONTRACTIONS[name](args)
     assert [side.fan[:2] for side in contraction.sides] == [left, right]
     assert contraction.weight is None
+    assert contraction.bias == (name not in ("mm", "bmm", "mv", "dot", "_grouped_mm"))
     assert contraction.sides[1].tensor is args[-1 if name.startswith("add") else 1] or len(args) > 2
 
 
@@ -47,7 +48,8 @@ def test_convolutions(transposed, stride, groups):
     weight, x = torch.ones(shape), torch.ones(1, 2 * groups, 24, 24, requires_grad=True)
     args = (x, weight, None, stride, [0, 0], [1, 1], transposed, [0, 0], groups)
     contraction = CONTRACTIONS["convolution"](args)
-    assert contraction.weight == 1
+    assert (contraction.weight, contraction.bias) == (1, False)
+    assert CONTRACTIONS["convolution"]((x, weight, torch.ones(1), *args[3:])).bias
     assert contraction.sides[1].tensor is weight
 
     out = torch.convolution(*args)

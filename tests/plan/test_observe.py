@@ -108,6 +108,13 @@ def test_equalized_and_mixed_modules(equalized):
         assert observe(model, IDS) == observe(Network(), IDS)
 
 
+def test_stored_parameters_may_be_read():
+    """A forward that takes `weight_orig` scales nothing."""
+    layer = equalize_lr(nn.Linear(8, 5))
+    model = Functional(lambda m, x: F.linear(x, m.layer.weight_orig), layer=layer)
+    assert observe(model, X) == {"layer.weight": Fan(8, 5)}
+
+
 def test_equalized_twice():
     """A layer that is equalized by hand and by this library: the error has the hand's constant."""
 
@@ -191,6 +198,27 @@ def test_any_signature(compute, args, kwargs):
     assert result == {f"net.{name}": fan for name, fan in PERCEPTRON.items()}
 
 
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])
+def test_one_tensor_twice(mode):
+    """It arrives as one tensor, which attention asks for."""
+    model = Functional(lambda m, x, y: m.net(x) if x is y else x, net=perceptron())
+    with mode():
+        x = torch.ones(2, 8)
+        assert len(observe(model, x, x)) == 2
+        assert not observe(model, x, x.clone())
+
+
+def test_a_parameter_as_an_argument():
+    """It is still the module's own."""
+    model = Functional(lambda m, x, w: F.linear(x, w), w=parameter(5, 8))
+    assert observe(model, X, model.w) == {"w": Fan(8, 5)}
+
+
+def test_arguments_with_a_graph():
+    """They are no leaves, and nobody asks for their gradients."""
+    assert observe(perceptron(), X.clone().requires_grad_() * 2) == PERCEPTRON
+
+
 def test_dtypes_and_autocast():
     """In double precision, complex, and under autocast with casts from before in its cache."""
     assert observe(perceptron().double(), X.double()) == PERCEPTRON
@@ -224,6 +252,18 @@ def test_lazy_modules_stay_lazy():
     assert observe(model, X) == PERCEPTRON
     assert all(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
     assert type(model[0]) is nn.LazyLinear
+
+
+def test_lazy_modules_leave_no_trace():
+    """Neither in the random state that their first values are drawn from, nor in their inputs."""
+
+    def compute(m, *, x):
+        yield m.layer(x.add_(1))
+
+    model, x, before = Functional(compute, layer=nn.LazyLinear(5)), X.clone(), torch.get_rng_state()
+    assert observe(model, x=x) == {"layer.weight": Fan(8, 5)}
+    assert torch.equal(x, X)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_unused_parameters_are_absent():

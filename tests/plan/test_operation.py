@@ -20,6 +20,17 @@ def test_names_and_kinds():
     assert operation(aten.mm.default).is_torch
 
 
+@torch.library.custom_op("equalized_lr_tests::mm", mutates_args=())
+def foreign(x: torch.Tensor) -> torch.Tensor:
+    return x.clone()
+
+
+def test_operations_of_others():
+    """They keep their namespace, and are not taken for torch's."""
+    facts = operation(torch.ops.equalized_lr_tests.mm.default)
+    assert (facts.name, facts.is_torch) == ("equalized_lr_tests::mm", False)
+
+
 def test_what_is_written():
     """In place, by `out=`, and in the averages of batch norm, whose schema hides it."""
     a, b, c = torch.ones(2), torch.ones(2), torch.ones(2)

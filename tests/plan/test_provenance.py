@@ -34,7 +34,8 @@ def test_constants_multiply():
     assert through("div", W, (1, TWO)).constant == 0.5
     squared = through("square", doubled, power=2.0)
     assert (squared.degrees, squared.constant) == ({1: 2.0}, 4.0)
-    assert through("rsqrt", squared, power=-0.5).degrees == {1: -1.0}
+    inverse = through("rsqrt", squared, power=-0.5)
+    assert (inverse.degrees, inverse.constant) == ({1: -1.0}, 0.5)
     assert math.isnan(through("mul", W, (1, Provenance(constant=0.0))).constant)
 
 
@@ -49,7 +50,10 @@ def test_degrees_add_up():
 def test_sums():
     """Sums of equal degree and constant keep them; others are unknown, and activations end it."""
     assert through("add", W, V).degrees == {1: 1.0, 2: 1.0}
-    assert through("add", W, through("mul", W, (1, TWO))).constant != 2.0
+    doubled = through("mul", W, (1, TWO))
+    assert math.isnan(through("add", W, doubled).constant)
+    rounded = through("mul", W, (1, Provenance(constant=2 + 1e-7)))
+    assert through("add", doubled, rounded).constant == 2.0
     squared = through("square", W, power=2.0)
     assert math.isnan(through("add", W, squared).degrees[1])
     assert through("add", W, X) == X
@@ -89,7 +93,9 @@ def test_contractions():
     out = contraction_of(X, W, W)
     assert (out.degrees, out.faint, out.level) == ({1: 1.0}, True, Level.INPUT)
     assert contraction_of(W, W, None) == Provenance(Level.LEARNED, {1: 2.0})
-    assert contraction_of(W, V, V).degrees == {2: 1.0}
+    mixed = contraction_of(W, V, V)
+    assert (mixed.degrees, mixed.faint) == ({2: 1.0}, True)
+    assert contraction_of(contraction_of(TWO, W, W), W, W).faint
     assert contraction_of(W, V, None) == Provenance(Level.LEARNED)
     assert contraction_of(out, out, None) == X
     assert through("relu", out).faint

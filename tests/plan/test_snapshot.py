@@ -159,6 +159,20 @@ def test_a_pending_backward_still_works():
     assert module.weight.grad.shape == (8, 8)
 
 
+def test_autocast_forgets_what_was_written():
+    """A weight that was cast after a write is cast again after it is restored."""
+
+    def double(m, x):
+        with torch.no_grad():
+            m.weight.mul_(2)
+        return x @ m.weight
+
+    module = Functional(double, weight=nn.Parameter(torch.ones(8, 8)))
+    with torch.autocast("cpu"):
+        observe(module, X)
+        assert torch.equal(X @ module.weight, torch.full((4, 8), 8.0))
+
+
 def test_contents_of_arguments():
     """Tensors and generators in containers, objects and circles of them, each once."""
     a, b, generator = torch.ones(1), torch.ones(2), torch.Generator()

@@ -61,6 +61,17 @@ def quaternion(m, x):
     return F.linear(x, torch.cat(rows))
 
 
+def demodulated(m, x, style):
+    """StyleGAN2's, with the norms of the modulated kernels by a product of squares."""
+    norms = style.square() @ m.w.square().sum((2, 3)).T
+    return F.conv2d(x * style[:, :, None, None], m.w) * norms.rsqrt()[:, :, None, None]
+
+
+def overwritten(m, x):
+    """What memory held before it was written from end to end does not count."""
+    return F.linear(x, torch.empty(W).copy_(m.v).copy_(m.w))
+
+
 def mixed_kernels(m, x, routing):
     return F.conv2d(x.reshape(1, 8, 6, 6), (routing @ m.w).view(12, 4, 3, 3), groups=2)
 
@@ -132,7 +143,8 @@ def projected_queries(m, x):
 
 
 def by_hand(m, x):
-    h = (x[:, None] * m.w).sum(-1).relu()
+    products = (x[:, None] * m.w).mT
+    h = torch.cat([products[:0].sum(1), products.sum(1)]).relu()  # as experts without a sample
     return (h[:, None] * m.v).sum(-1)
 
 
@@ -202,7 +214,7 @@ CASES = {
         (X,), {"w": (8, 5)}),
     "learned mask": (lambda m, x: F.linear(x, m.w * m.s.sigmoid()), {"w": P(*W), "s": P(*W)}, (X,),
         {"w": (8, 5)}),
-    "Bayesian": (lambda m, x: F.linear(x, m.mu + F.softplus(m.rho) * torch.randn(W)),
+    "Bayesian": (lambda m, x: F.linear(x, m.mu + F.softplus(m.rho) * torch.randn_like(m.rho)),
         {"mu": P(*W), "rho": P(*W)}, (X,), {"mu": (8, 5)}),
     "cosine": (lambda m, x: 16 * F.linear(F.normalize(x), F.normalize(m.w)), {"w": P(*W)}, (X,),
         {"w": (8, 5)}),
@@ -216,6 +228,17 @@ CASES = {
         {"re": P(*W), "im": P(*W)}, (X,), {"re": (8, 5), "im": (8, 5)}),
     "Kronecker": (lambda m, x: F.linear(x, torch.kron(m.a, m.b)), {"a": P(2, 2), "b": P(3, 4)},
         (X,), {"a": (8, 6), "b": (8, 6)}),
+    "overwritten": (overwritten, {"w": P(*W), "v": P(*W)}, (X,), {"w": (8, 5)}),
+    "wrapped anew": (lambda m, x: F.linear(x, nn.Parameter(m.w.data)), {"w": P(*W)}, (X,),
+        {"w": (8, 5)}),
+    "a part wrapped anew": (lambda m, x: F.linear(x, nn.Parameter(m.w.data[2:])), {"w": P(*W)},
+        (X,), {"w": (8, 3)}),
+    "one connection": (lambda m, x: F.linear(x[:, :1], m.w), {"w": P(5, 1)}, (X,), {"w": (1, 5)}),
+    "no connections": (lambda m, x: F.linear(x[:, :0], m.w), {"w": P(5, 0)}, (X,), {}),
+    "a random gain": (lambda m, x: F.linear(x, m.w * torch.rand(())), {"w": P(*W)}, (X,),
+        {"w": (8, 5)}),
+    "a quotient": (lambda m, x: F.linear(x, m.w / m.d), {"w": P(*W), "d": P(*W)}, (X,),
+        {"w": (8, 5)}),
     "slices": (lambda m, x: [F.linear(x, w) for w in m.w.split([8, 12, 4])], {"w": P(24, 8)}, (X,),
         {"w": (8, 12)}),
     ".data": (lambda m, x: F.linear(x, m.w.data), {"w": P(*W)}, (X,), {"w": (8, 5)}),
@@ -233,8 +256,12 @@ CASES = {
         {"w": (36, 54)}),
     "generated kernels": (generated_kernels, {"layer": nn.Linear(3, 216)},
         (IMAGE, torch.ones(2, 3)), {"layer.weight": (3, 216)}),
+    "generated kernels without a bias": (generated_kernels,
+        {"layer": nn.Linear(3, 216, bias=False)}, (IMAGE, torch.ones(2, 3)),
+        {"layer.weight": (3, 216)}),
     "generated matrix": (generated_matrix, {"layer": nn.Linear(3, 40)}, (X, torch.ones(2, 3)),
         {"layer.weight": (3, 40)}),
+    "demodulated": (demodulated, {"w": P(*KERNEL)}, (IMAGE, torch.ones(2, 4)), {"w": (36, 54)}),
     "modulated pixel": (modulated_pixel, {"w": P(1, 1, 4, 1, 1), "layer": nn.Linear(8, 4)},
         (IMAGE, X), {"w": (4, 1), "layer.weight": (8, 4)}),
     "depthwise": (lambda m, x: F.conv2d(x, m.w, groups=4, stride=2), {"w": P(4, 1, 3, 3)}, (IMAGE,),
@@ -254,8 +281,8 @@ CASES = {
         {"q": (8, 8), "k": (8, 8)}),
     "learned queries": (learned_queries, {"q": P(3, 8), "k": nn.Linear(8, 8), "v": nn.Linear(8, 8)},
         (SEQUENCE,), {"q": (8, 3), "k.weight": (8, 8), "v.weight": (8, 8)}),
-    "projected queries": (projected_queries, {"q": P(3, 8), "p": nn.Linear(8, 8)}, (SEQUENCE,),
-        {"p.weight": (8, 8)}),
+    "projected queries": (projected_queries, {"q": P(3, 6), "p": nn.Linear(6, 8)}, (SEQUENCE,),
+        {"p.weight": (6, 8)}),
     "relative positions": (lambda m, x: (x @ m.q) @ m.r.T, {"q": P(8, 8), "r": P(7, 8)}, (X,),
         {"q": (8, 8), "r": (8, 7)}),
     "relative keys": (relative_keys, {"q": P(8, 4), "r": P(6, 4), "t": torch.ones(3, 6)}, (X,),
@@ -267,6 +294,8 @@ CASES = {
     "BatchEnsemble": (lambda m, x: ((x * m.r) @ m.w.T) * m.s,
         {"w": P(*W), "r": P(2, 8), "s": P(2, 5)}, (X,), {"w": (8, 5)}),
     "sums of products": (by_hand, {"w": P(*W), "v": P(6, 5)}, (X,), {"w": (8, 5), "v": (5, 6)}),
+    "means of products": (lambda m, x: (x[:, None] * m.w).mean(-1), {"w": P(*W)}, (X,),
+        {"w": (8, 5)}),
     "an expanded gain": (lambda m, x: (x * m.g.expand(2, 5, 8)) @ x.mT, {"g": P(8)}, (SEQUENCE,),
         {}),
     "a gain as large as its input": (lambda m, x: (x * m.g) @ x.mT, {"g": P(1, 5, 8)},

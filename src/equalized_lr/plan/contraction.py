@@ -76,7 +76,7 @@ def _each(names: str, read: Read) -> dict[str, Read]:
 
 CONTRACTIONS: dict[str, Read] = {
     # transformers brings a grouped_mm of its own where torch has none
-    **_each("mm bmm mv dot vdot _grouped_mm grouped_mm_fallback", _product),
+    **_each("mm bmm mv dot vdot _grouped_mm transformers::grouped_mm_fallback", _product),
     **_each("addmm baddbmm addbmm addmv", _product_and_bias),
     **_each("linear", _transposed),
     **_each(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections import deque
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -65,19 +64,17 @@ def observe(module: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Fan]:
         Exception: whatever the forward raises.
     """
     refuse_non_module(module)
+    args, kwargs = tree_map_only(Tensor, cache(_normal), (args, kwargs))
     if any(is_lazy(parameter) for parameter in module.parameters()):
         module = copy.deepcopy(module)  # which gets its shapes now, and its fans then
-        module(*args, **kwargs)
-    args, kwargs = tree_map_only(Tensor, _normal, (args, kwargs))
+        with restoration(nn.Identity(), (args, kwargs)) as snapshot:
+            _run(module, args, kwargs, Tracer(snapshot, ()))
     with restoration(module, (args, kwargs)) as snapshot:
         sites = [slot for slot in slots_of(module, every_path=True) if slot.find() is not None]
         tracer = Tracer(snapshot, (args, kwargs))
         for each in sites:
             tracer.follow(each.parameter, each.fan)
-        with _visibly(module), tracer:
-            output = module(*args, **kwargs)
-            if isinstance(output, Generator):
-                deque(output, maxlen=0)  # a generator has not run yet
+        _run(module, args, kwargs, tracer)
     return _resolve(sites, tracer)
 
 
@@ -87,13 +84,15 @@ def _normal(tensor: Tensor) -> Tensor:
         return tensor.clone() if tensor.is_inference() else tensor
 
 
-@contextmanager
-def _visibly(module: nn.Module) -> Iterator[None]:
-    """Inside, torch shows its operations one by one, neither compiled nor fused for inference."""
-    grad = not any(parameter.is_inference() for parameter in module.parameters())
+def _run(module: nn.Module, args: Any, kwargs: Any, tracer: Tracer) -> None:
+    """Runs a module such that torch shows its operations, neither compiled nor fused."""
+    grad = not any(each.is_inference() for each in module.parameters() if not is_lazy(each))
     eager = cast(Any, torch.compiler.set_stance)("force_eager")
-    with torch.inference_mode(False), torch.set_grad_enabled(grad), eager:
-        yield
+    with torch.inference_mode(False), torch.set_grad_enabled(grad), eager, tracer:
+        output = module(*args, **kwargs)
+        if isinstance(output, Generator):
+            for _ in output:  # it has not run yet
+                pass
 
 
 def _resolve(sites: list[Slot], tracer: Tracer) -> dict[str, Fan]:
@@ -105,7 +104,7 @@ def _resolve(sites: list[Slot], tracer: Tracer) -> dict[str, Fan]:
     _refuse_scaled([(firsts[key], use) for key in uses for use in uses[key]])
     result = {key: _agreed(uses[key], tables.get(key)) for key in uses}
     for key, each in firsts.items():
-        doubt = "" if result.get(key) else _doubt(uses.get(key, []), tracer, key, firsts)
+        doubt = "" if result.get(key) else _doubt(uses.get(key), tracer, key, firsts)
         if doubt and each.parameter.dim() > 1:
             warnings.warn(UnclearFan(str(each), doubt), stacklevel=3)
     fans_by_name = {each.qualified_name: result.get(id(each.parameter)) for each in sites}
@@ -124,7 +123,7 @@ def _agreed(uses: list[Use], table: Fan | None) -> Fan | None:
         return None
     if table and table.fan_in == uses[0].fan.fan_in:
         return table
-    return max((use.fan for use in uses), key=lambda fan: fan.fan_out)
+    return max(use.fan for use in uses)
 
 
 def _refuse_scaled(uses: list[tuple[Slot, Use]]) -> None:
@@ -138,7 +137,7 @@ def _refuse_scaled(uses: list[tuple[Slot, Use]]) -> None:
         raise AlreadyScaled(where, constant, len(scaled) - 1)
 
 
-def _doubt(uses: list[Use], tracer: Tracer, key: int, firsts: Mapping[int, Slot]) -> str:
+def _doubt(uses: list[Use] | None, tracer: Tracer, key: int, firsts: Mapping[int, Slot]) -> str:
     """Why there is no fan; nothing, if nothing consumes the parameter."""
     if uses:
         lengths = {f"{use.operation} over {use.fan.fan_in:g} connections" for use in uses}

@@ -18,7 +18,7 @@ class Operation(NamedTuple):
     """The facts about one operation.
 
     Attributes:
-        name: without its namespace, its overload, and the mark of those that write.
+        name: without its overload and the mark of those that write; torch's without namespace.
         is_torch: whether it is one of torch's own.
         is_view: whether its output shares memory with its input.
         is_random: whether it draws numbers.
@@ -50,15 +50,15 @@ def operation(func: Any) -> Operation:
     if schema is None:
         return Operation(func.name(), False, False, False, False, (), ())
     namespace, _, name = schema.name.rpartition("::")
-    name = name.rstrip("_")
+    is_torch, name = namespace in ("aten", "prims", "prim"), name.rstrip("_")
     marked = [
         number
         for number, each in enumerate(schema.arguments)
         if (each.alias_info and each.alias_info.is_write) or name in _UNDECLARED
     ]
     return Operation(
-        name=name,
-        is_torch=namespace in ("aten", "prims", "prim"),
+        name=name if is_torch else f"{namespace}::{name}",
+        is_torch=is_torch,
         is_view=func.is_view,
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         is_factory=name.startswith("new_") or name.endswith("_like"),

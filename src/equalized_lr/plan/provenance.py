@@ -73,23 +73,25 @@ def _names(text: str) -> frozenset[str]:
 
 PRODUCTS = {"mul": (1, 1), "div": (1, -1)}  # with the signs of the operands' degrees
 
-POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "square": 2.0, "reciprocal": -1.0}
+POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0}
 POWERS |= {"var": 2.0, "var_mean": 2.0, "sign": 0.0, "sgn": 0.0}
 POWERS |= dict.fromkeys(("native_batch_norm", "native_layer_norm", "native_group_norm"), 0.0)
 
 # Besides views, what twice the parameter makes twice as large.
 LINEAR = _names(
     "abs add amax amin cat clamp clamp_max clamp_min clone constant_pad_nd copy cumsum diag_embed "
-    "flip fake_quantize_per_tensor_affine floor gather index index_put index_select "
-    "linalg_vector_norm masked_fill max maximum mean min minimum native_dropout neg norm relu "
-    "repeat roll round rsub scatter slice_scatter stack std sub sum _to_copy tril triu trunc "
-    "_unsafe_index _unsafe_view view where _weight_norm_interface"
+    "fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask "
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams flip floor "
+    "_fused_moving_avg_obs_fq_helper gather index index_put index_select linalg_vector_norm "
+    "masked_fill max maximum mean min minimum native_dropout neg norm relu repeat roll round rsub "
+    "scatter slice_scatter stack std sub sum _to_copy tril triu trunc _unsafe_index _unsafe_view "
+    "where _weight_norm_interface"
 )
 
 # A look-up takes one element of a table. What is positive whatever the parameter is no weight of
 # mean zero: rates of decay, temperatures, masks, and mixtures that sum up to one.
 ENDS = _names(
-    "embedding embedding_bag _embedding_bag _embedding_bag_forward_only "
+    "embedding _embedding_bag _embedding_bag_forward_only "
     "exp exp2 log log2 log_sigmoid_forward _log_softmax logsumexp sigmoid _softmax softplus"
 )
 
@@ -107,7 +109,7 @@ def derive(name: str, operands: Sequence[Operand], size: int, power: float | Non
         power: the operation's own degree; None if it is no power.
     """
     operands = operands[COUNTED.get(name, slice(None))]
-    level = max((each.source.level for each in operands), default=Level.CONSTANT)
+    level = max(each.source.level for each in operands)
     sources = [each for each in operands if each.source.degrees]
     weights = [each for each in sources if each.source.is_weight] or sources
     others = [each for each in operands if each.floating and each not in weights]
@@ -133,7 +135,7 @@ def derive(name: str, operands: Sequence[Operand], size: int, power: float | Non
 
 
 def _multiply(sources: Sequence[Provenance], signs: Sequence[int], keys: set[int]) -> Provenance:
-    signed = list(zip(sources, signs, strict=False))
+    signed = list(zip(sources, signs, strict=True))
     degrees = {key: sum(sign * s.degrees.get(key, 0.0) for s, sign in signed) for key in keys}
     # A gain of its own may be as large as it likes; what has no degrees is a number.
     counted = [(s.constant, sign) for s, sign in signed if not s.degrees or keys & set(s.degrees)]

@@ -27,9 +27,9 @@ def memory_of(tensor: Tensor) -> int | None:
         return None
 
 
-def contents(value: object, ids: set[int] | None = None) -> Iterator[Tensor | Generator]:
+def contents(value: object) -> Iterator[Tensor | Generator]:
     """The tensors and generators in containers and plain objects, each once."""
-    ids = set() if ids is None else ids
+    ids: set[int] = set()
     stack = [value]
     while stack:
         value = stack.pop()
@@ -81,14 +81,12 @@ class Snapshot:
     """
 
     def __init__(self, module: nn.Module, arguments: object) -> None:
-        ids: set[int] = set()
-        parts: list[Any] = [*contents(arguments, ids)]
         self._attributes = []
         for each in module.modules():
             state = vars(each)
             inner = {key: copy for key, v in state.items() if (copy := _shallow(v)) is not None}
             self._attributes.append((state, dict(state), inner))
-            parts += contents(state, ids)
+        parts = list(contents([arguments, *map(vars, module.modules())]))
         tensors = [part for part in parts if isinstance(part, Tensor)]
         tensors += [each.grad for each in tensors if each.is_leaf and each.grad is not None]
         self._tensors = [_Tensor(tensor) for tensor in tensors]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import IntEnum
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ class Tracer(TorchDispatchMode):
         self.opaque: dict[int, str] = {}
         self._snapshot = snapshot
         self._tables: dict[int, Fan] = {}
-        self._by_memory: dict[int | None, Provenance] = {}
+        self._by_memory: dict[int | None, list[Tensor]] = {}
         self._parameters: dict[int, Provenance] = {}
         self._sources: dict[int, tuple[Tensor, Provenance]] = {}
         self._writes: dict[int | None, tuple[Tensor, Provenance]] = {}
@@ -94,9 +94,8 @@ class Tracer(TorchDispatchMode):
         key = id(parameter)
         self._parameters[key] = Provenance(Level.LEARNED, {key: 1.0})
         memory = memory_of(parameter)
-        # Parameters in one flat piece of memory cannot be told apart by it.
-        shared = memory in self._by_memory and self._by_memory[memory].degrees.keys() != {key}
-        self._by_memory[memory] = Provenance(Level.LEARNED) if shared else self._parameters[key]
+        if memory is not None:
+            self._by_memory.setdefault(memory, []).append(parameter)
         if table:
             self._tables[key] = table
 
@@ -115,10 +114,9 @@ class Tracer(TorchDispatchMode):
 
     def _keep(self, results: list[Tensor], targets: list[Tensor], source: Provenance) -> None:
         for tensor in results:
-            if id(tensor) not in self._parameters:
-                plain = source.degrees and not has_values(tensor)
-                # Kept alive, lest another tensor gets its id.
-                self._sources[id(tensor)] = tensor, _PLAIN[source.level] if plain else source
+            plain = source.degrees and not has_values(tensor)
+            # Kept alive, lest another tensor gets its id.
+            self._sources[id(tensor)] = tensor, _PLAIN[source.level] if plain else source
         for tensor in targets:
             memory = memory_of(tensor)
             if memory is not None and tensor.untyped_storage().nbytes() > tensor.nbytes:
@@ -130,12 +128,18 @@ class Tracer(TorchDispatchMode):
         if source is not None:
             return source
         entry = self._sources.get(id(tensor))
-        if entry is None:
-            source = self._by_memory.get(memory_of(tensor), _PLAIN[Level.CONSTANT])
-        else:
-            source = entry[1]
-        write = self._writes.get(memory_of(tensor)) if self._writes else None
+        source = entry[1] if entry else self._in_memory(tensor)
+        write = self._writes.get(memory_of(tensor))
         return union(source, write[1]) if write else source
+
+    def _in_memory(self, tensor: Tensor) -> Provenance:
+        """Of a tensor that comes from no operation: it may lie in the memory of a parameter."""
+        for parameter in self._by_memory.get(memory_of(tensor), ()):
+            first = parameter.storage_offset()
+            last = tensor.storage_offset() + tensor.numel()
+            if first <= tensor.storage_offset() and last <= first + parameter.numel():
+                return self._parameters[id(parameter)]
+        return _PLAIN[Level.CONSTANT]
 
     def _through(
         self, op: Operation, args: Any, kwargs: Mapping[str, Any], results: list[Tensor]
@@ -149,11 +153,9 @@ class Tracer(TorchDispatchMode):
         if not any(source.degrees for source in sources):
             return _PLAIN[level]
         if op.name in CONTRACTIONS:
-            result = self._contract(op.name, CONTRACTIONS[op.name](args))
-        else:
-            values = args if op.name in PRODUCTS else tensors
-            result = self._derive(op, args, [self._operand(value) for value in values], results)
-        return result if result.level >= level else replace(result, level=level)
+            return self._contract(op.name, CONTRACTIONS[op.name](args), level)
+        values = args if op.name in PRODUCTS else tensors
+        return self._derive(op, args, [self._operand(value) for value in values], results)
 
     def _derive(
         self, op: Operation, args: Any, operands: list[Operand], results: list[Tensor]
@@ -167,13 +169,13 @@ class Tracer(TorchDispatchMode):
             return result
         # A contraction by hand.
         fan = Fan(first.size / size, first.source.spread)
-        self._record(first.source, Use(op.name, fan, 1.0, (Level.INPUT, Sight.SUM_OF_PRODUCTS)))
+        self._record(first.source, op.name, fan, (Level.INPUT, Sight.SUM_OF_PRODUCTS))
         return replace(result, faint=True)
 
     def _operand(self, value: object) -> Operand:
         if not isinstance(value, Tensor):
-            number = isinstance(value, int | float) and self._sure
-            return Operand(1, Provenance(constant=float(cast(float, value)) if number else UNKNOWN))
+            number = float(value) if self._sure and isinstance(value, int | float) else UNKNOWN
+            return Operand(1, Provenance(constant=number))
         source = self._source(value)
         is_constant = source.level is Level.CONSTANT and not source.degrees
         if is_constant and value.numel() == 1 and not value.is_meta:
@@ -186,22 +188,18 @@ class Tracer(TorchDispatchMode):
         others = [each for each in operands if not each.source.is_weight and each.floating]
         if not weights or not others:
             return False
-        for key in {key for each in weights for key in each.source.degrees}:
-            if key in self._tables:
-                use = Use(name, self._tables[key], 1.0, (Level.INPUT, Sight.CONTRACTION))
-                self.uses.setdefault(key, {})[use] = None
-            else:
-                self.opaque[key] = name
+        for each in weights:
+            self._record(each.source, name, None, (Level.INPUT, Sight.CONTRACTION))
         return True
 
-    def _contract(self, name: str, contraction: Contraction) -> Provenance:
+    def _contract(self, name: str, contraction: Contraction, level: Level) -> Provenance:
         left, right = sides = [self._source(side.tensor) for side in contraction.sides]
-        level = max(left.level, right.level)
         number = self._weight(left, right) if contraction.weight is None else contraction.weight
-        weight = None if number is None else sides[number]
-        if number is not None and weight:
+        weight = None
+        if number is not None:
+            weight = sides[number]
             sight = Sight.KERNEL if weight.faint else Sight.CONTRACTION
-            self._record(weight, Use(name, contraction.sides[number].fan, 1.0, (level, sight)))
+            self._record(weight, name, contraction.sides[number].fan, (level, sight))
         if contraction.bias and level is Level.INPUT:
             return _PLAIN[level]
         return contraction_of(left, right, weight)
@@ -224,20 +222,23 @@ class Tracer(TorchDispatchMode):
     def _is_in_table(self, source: Provenance) -> bool:
         return any(key in self._tables for key in source.degrees)
 
-    def _record(self, source: Provenance, use: Use) -> None:
+    def _record(
+        self, source: Provenance, name: str, fan: Fan | None, rank: tuple[Level, Sight]
+    ) -> None:
+        """Adds a use; if the operation shows no fan, that of the table counts."""
+        level, sight = rank
         for key, degree in source.degrees.items():
+            seen = fan or self._tables.get(key)
             # A layer of the table that generates a kernel is a layer still, and what divides is no
             # weight.
             generates = source.faint and key in self._tables
-            if use.fan.fan_in == 0 or generates or degree < 0:
-                continue
-            level, sight = use.rank
-            known = degree == 1 and not math.isnan(source.constant)
-            this = use._replace(
-                constant=source.constant if known else 1.0,
-                rank=(level, Sight.SQUARES if degree > 1 else sight),
-            )
-            self.uses.setdefault(key, {})[this] = None
+            if seen is None:
+                self.opaque[key] = name
+            elif seen.fan_in > 0 and not generates and not degree < 0:
+                known = degree == 1 and not math.isnan(source.constant)
+                constant = source.constant if known else 1.0
+                this = (level, Sight.SQUARES if degree > 1 else sight)
+                self.uses.setdefault(key, {})[Use(name, seen, constant, this)] = None
 
 
 def _is_pure(source: Provenance) -> bool:
