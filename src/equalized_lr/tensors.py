@@ -1,7 +1,5 @@
 """Facts about tensors: where they lie, who holds them, whether they are distributed."""
 
-from __future__ import annotations
-
 import gc
 import math
 import sys

@@ -1,7 +1,5 @@
 """`layer.weight = ...`: what is assigned to an equalized weight becomes the stored one."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook

@@ -1,7 +1,5 @@
 """The forward of an equalized layer, in which each weight is computed once."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """What an equalized layer loads: its own files, under whatever scales, and plain ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

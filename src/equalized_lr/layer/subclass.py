@@ -1,7 +1,5 @@
 """The class of an equalized layer, and how a layer becomes one and ceases to be one."""
 
-from __future__ import annotations
-
 import functools
 import types
 import weakref

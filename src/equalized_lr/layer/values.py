@@ -1,7 +1,5 @@
 """The numbers in stored parameters: drawn from a normal distribution, or rescaled."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -9,8 +9,6 @@ so where the memory outlives the weight, and within `module.apply`, values are c
 way round, a weight that is still held gets new values when the stored ones have changed.
 """
 
-from __future__ import annotations
-
 import threading
 import weakref
 from collections.abc import Iterator

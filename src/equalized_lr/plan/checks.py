@@ -1,7 +1,5 @@
 """What cannot be equalized or given back, found before anything is touched."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel

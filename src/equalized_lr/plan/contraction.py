@@ -1,7 +1,5 @@
 """The operations that contract a weight with something else, and the fans that they show."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The gain of a nonlinearity, from its second moment under standard normal inputs."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import math

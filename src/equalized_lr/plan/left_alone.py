@@ -1,7 +1,5 @@
 """`LeftAlone`: which weights a whole-model call leaves alone because nobody knows their fan."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 

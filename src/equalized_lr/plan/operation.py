@@ -1,7 +1,5 @@
 """What torch says of an operation: its name, what it writes into, where its numbers come from."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from functools import cache

@@ -1,7 +1,5 @@
 """Which Parameters a call means, and their scales: decided before anything is touched."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a tensor owes to the parameters of a module, and how operations hand that on."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

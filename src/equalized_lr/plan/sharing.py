@@ -1,7 +1,5 @@
 """Who shares a Parameter: layers that are tied, other modules, tensors in the same memory."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The one walk over a model: where each Parameter is held, its scale, and its fan."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, SupportsFloat
 

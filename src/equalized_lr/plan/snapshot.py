@@ -1,7 +1,5 @@
 """A module as it was: whatever a forward changes is put back."""
 
-from __future__ import annotations
-
 import random
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence

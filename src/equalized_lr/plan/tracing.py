@@ -1,7 +1,5 @@
 """A forward, followed operation by operation from each parameter to what consumes it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import replace
