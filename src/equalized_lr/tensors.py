@@ -188,7 +188,7 @@ def largest(tensor: Tensor) -> float:
     return float(values.abs().nan_to_num(nan=0.0, posinf=0.0).max())
 
 
-def refuse_overflow(where: str, value: float, divisor: float, dtype: torch.dtype) -> None:
+def refuse_overflow(where: object, value: float, divisor: float, dtype: torch.dtype) -> None:
     """Raises `Unscalable` if the quotient of the largest value is infinite in this dtype."""
     if value / divisor > torch.finfo(dtype).max:
         raise Unscalable(where, divisor, str(dtype))

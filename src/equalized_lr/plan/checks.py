@@ -126,7 +126,7 @@ def refuse_init(init: str) -> None:
 def refuse_draw(slot: Slot, lr_mul: float, generator: torch.Generator | None) -> None:
     """Raises if the parameter cannot be drawn from N(0, 1 / lr_mul**2)."""
     tensor = slot.parameter
-    refuse_overflow(str(slot), LARGEST_NORMAL, lr_mul, tensor.dtype)
+    refuse_overflow(slot, LARGEST_NORMAL, lr_mul, tensor.dtype)
     if generator is not None and generator.device.type != tensor.device.type:
         raise WrongGenerator(str(slot), tensor.device.type, generator.device.type)
 
@@ -134,4 +134,4 @@ def refuse_draw(slot: Slot, lr_mul: float, generator: torch.Generator | None) ->
 def refuse_division(slot: Slot, scale: float) -> None:
     """Raises `Unscalable` if the parameter divided by c does not fit into its dtype."""
     tensor: Tensor = slot.parameter
-    refuse_overflow(str(slot), largest(tensor), scale, tensor.dtype)
+    refuse_overflow(slot, largest(tensor), scale, tensor.dtype)

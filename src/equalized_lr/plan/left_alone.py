@@ -36,9 +36,13 @@ def _is_torchs(module: nn.Module) -> bool:
 
 def computes_its_own_way(module: nn.Module) -> bool:
     """Whether a subclass of a known layer has a forward of its own, which may scale, too."""
+    return bool(fans(module)) and _has_own_forward(module)
+
+
+def _has_own_forward(module: nn.Module) -> bool:
     kind: Any = getattr(type(module), "_plain_class", type(module))
     known: Any = next(base for base in kind.__mro__ if base in fans.registry or _is_of_torch(base))
-    return bool(fans(module)) and kind.forward is not known.forward
+    return bool(kind.forward is not known.forward)
 
 
 def _is_of_torch(kind: type) -> bool:
@@ -54,7 +58,7 @@ def left_alone(selected: Sequence[Slot], slots: Sequence[Slot]) -> str | None:
     own = {
         slot.path: slot
         for slot in selected
-        if slot.path and slot.fan and slot.scale is None and computes_its_own_way(slot.module)
+        if slot.path and slot.fan and slot.scale is None and _has_own_forward(slot.module)
     }
     sentences = []
     if unknown:

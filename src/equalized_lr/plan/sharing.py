@@ -154,22 +154,27 @@ def _fixed(tensor: Tensor) -> str | None:
     return "expanded, with many elements in one place" if is_expanded(tensor) else None
 
 
-def _tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in root.named_parameters():
-        yield name, parameter
-        if parameter.grad is not None:
-            yield f"{name}.grad", parameter.grad
-    yield from root.named_buffers()
+def _tensors(root: nn.Module) -> Iterator[tuple[str, str, Tensor]]:
+    """The path and name of each parameter, gradient and buffer, each of them once."""
+    known: set[int] = set()
+    for path, module in root.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None and id(tensor) not in known:
+                known.add(id(tensor))
+                yield path, name, tensor
+                if tensor.is_leaf and tensor.grad is not None:
+                    yield path, f"{name}.grad", tensor.grad
 
 
 def _places(root: nn.Module) -> Iterator[_Place]:
     """The tensors that lie in one memory with others."""
-    tensors = [(address(tensor), name, tensor) for name, tensor in _tensors(root)]
-    count = Counter(storage for storage, _, _ in tensors)
-    for storage, name, tensor in tensors:
+    tensors = [(address(tensor), tensor, path, name) for path, name, tensor in _tensors(root)]
+    count = Counter(storage for storage, *_ in tensors)
+    for storage, tensor, path, name in tensors:
         if storage and count[storage] > 1:
+            qualified_name = f"{path}.{name}" if path else name
             steps = zip(tensor.shape, tensor.stride(), strict=True)
             length = 1 + sum((size - 1) * stride for size, stride in steps)
             start = tensor.storage_offset()
             size = tensor.element_size()
-            yield _Place(storage, start * size, (start + length) * size, name, id(tensor))
+            yield _Place(storage, start * size, (start + length) * size, qualified_name, id(tensor))

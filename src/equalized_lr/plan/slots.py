@@ -82,7 +82,7 @@ def _slots_of_module(path: str, module: nn.Module, known: Mapping[str, Fan]) -> 
     for name in dict.fromkeys((*own, *scales, *table)):
         slot = Slot(path, module, name, scales.get(name), table.get(name))
         if name in own or _is_computed(module, name):
-            fan = known.get(slot.qualified_name)
+            fan = known.get(slot.qualified_name) if known else None
             yield slot._replace(fan=_with_bias(fan, slot.fan)) if fan else slot
 
 
