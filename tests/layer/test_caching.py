@@ -439,3 +439,18 @@ def test_who_looks_inside_of_a_block_sees_what_was_written(layer):
         assert_equal(plain_state_dict(layer)["weight"], torch.full((3, 6), 3.0))
         layer.weight.fill_(2.0)
         assert_equal(copy.deepcopy(layer).weight.detach(), torch.full((3, 6), 2.0))
+
+
+def test_a_step_concerns_the_parameters_that_it_trains():
+    """What is kept of other models stays, whichever thread steps; of its own it is dropped."""
+    layer, other = (equalize_lr(nn.Linear(3, 2)) for _ in range(2))
+    other(torch.randn(1, 3)).sum().backward()
+    with cached():
+        first, own = layer.weight, other.weight
+        step = torch.optim.SGD(other.parameters(), lr=1.0).step
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join()
+        assert layer.weight is first
+        assert other.weight is not own
+        assert torch.equal(other.weight, own)  # which is held, and follows

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from sys import getrefcount
 from typing import Any
 
 import torch
@@ -21,43 +20,8 @@ from torch.optim.optimizer import (
 )
 
 from equalized_lr.layer import writes
-from equalized_lr.layer.writes import Watched
-from equalized_lr.tensors import fingerprint, fsdp2_is_in_use, other_holders
-
-
-class Kept(Watched):
-    """A weight in a cache, beside the parameter that it was computed from.
-
-    `layer.to(...)` and `p.data = other` change no version, only the address. Holding the old
-    storage over several forwards keeps the allocator from reusing that address.
-    """
-
-    __slots__ = ("_memory", "_requires_grad", "_state", "_version", "raw")
-
-    def __init__(self, raw: Tensor, scale: float, weight: Tensor, *, is_long: bool) -> None:
-        super().__init__(scale, weight)
-        self.raw, self._requires_grad, self._version = raw, raw.requires_grad, raw._version
-        self._memory = raw.detach() if is_long else None
-        self._state = fingerprint(raw) if is_long else None
-
-    def is_current(self, raw: Tensor) -> bool:
-        """By what can change within a forward, or by all that shows a change."""
-        if raw._version != self._version or raw.requires_grad != self._requires_grad:
-            return False
-        return self._state is None or self._state == fingerprint(raw)
-
-    def store(self, raw: Tensor) -> None:
-        """As for all watched weights."""
-        super().store(raw)
-        self._version = raw._version
-        self._state = fingerprint(raw) if self._state else None
-
-    def keep_watching(self) -> None:
-        """A weight that somebody holds is watched as those are that were read without a cache."""
-        if getrefcount(self.values) > 2 or other_holders(self.values) != 0:
-            one = writes.remember(self.raw, self.scale, self.values)
-            if not self.is_current(self.raw):
-                one.follow(self.raw)
+from equalized_lr.layer.writes import Kept
+from equalized_lr.tensors import fsdp2_is_in_use
 
 
 class Cache:
@@ -112,18 +76,30 @@ class Cache:
 
     def store_writes(self) -> None:
         """Takes what was written into the weights into the parameters."""
-        for kept in (*self._kept.values(), *self._former):
-            if kept.is_written():
-                kept.store(kept.raw)
+        _store((*self._kept.values(), *self._former))
 
     def clear(self) -> None:
-        """Forgets everything, after storing what was written; what somebody holds is watched."""
+        """Forgets everything, after storing what was written."""
         try:
             self.store_writes()
         finally:
-            kept, self._kept = list(self._kept.values()), {}
-            for one in kept if self.is_long else ():
-                one.keep_watching()
+            self._kept.clear()
+
+    def drop(self, parameters: Collection[int] | None = None) -> None:
+        """Forgets the weights of parameters (by id), or all; what somebody holds is watched."""
+        keys = [key for key in tuple(self._kept) if parameters is None or key[0] in parameters]
+        dropped = [self._kept.pop(key) for key in keys]
+        try:
+            _store(dropped)
+        finally:
+            for kept in dropped:
+                kept.keep_watching()
+
+
+def _store(weights: Iterable[Kept]) -> None:
+    for kept in weights:
+        if kept.is_written():
+            kept.store(kept.raw)
 
 
 def _changes_unseen(raw: Tensor) -> bool:
@@ -250,16 +226,19 @@ def sharing(plain: type[nn.Module]) -> Callable[..., Any]:
 _long: set[Cache] = set()  # what `cached()` has opened, in all threads
 
 
-def clear_long(optimizer: object, args: Any, kwargs: Any) -> None:
-    """Optimizers that write through `.data` leave no trace on the parameter."""
-    if not is_dynamo_compiling():
+def _around_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    """Optimizers that write through `.data` leave no trace on their parameters."""
+    if not is_dynamo_compiling() and (_long or writes.remembered):
+        stepped = {id(p): p for group in optimizer.param_groups for p in group["params"]}
         for cache in tuple(_long):
-            cache.clear()
+            cache.drop(stepped)
+        for key in stepped.keys() & writes.remembered.keys():
+            writes.store_writes(stepped[key])
 
 
-# For good, since torch's table of hooks must not change while another thread's step reads it.
-register_optimizer_step_pre_hook(clear_long)
-register_optimizer_step_post_hook(clear_long)
+# At once, since torch's table of hooks must not change while another thread's step reads it.
+register_optimizer_step_pre_hook(_around_step)
+register_optimizer_step_post_hook(_around_step)
 
 
 @contextmanager
@@ -296,4 +275,4 @@ def cached() -> Iterator[None]:
         _long.discard(cache)
         _current.cache = outer
         cache.is_open = False  # seen by the thread that entered, if a generator ends elsewhere
-        cache.clear()
+        cache.drop()

@@ -13,15 +13,11 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from sys import getrefcount
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
 
 from equalized_lr.errors import EqualizedLRError, LostData, StaleWrite, Unscalable
 from equalized_lr.tensors import (
@@ -76,6 +72,41 @@ class Watched:
             else:
                 raw.data = quotient
         self._changes, self._start = self.values._version, start_of(self.values)
+
+
+class Kept(Watched):
+    """A weight in a cache, beside the parameter that it was computed from.
+
+    `layer.to(...)` and `p.data = other` change no version, only the address. Holding the old
+    storage over several forwards keeps the allocator from reusing that address.
+    """
+
+    __slots__ = ("_memory", "_requires_grad", "_state", "_version", "raw")
+
+    def __init__(self, raw: Tensor, scale: float, weight: Tensor, *, is_long: bool) -> None:
+        super().__init__(scale, weight)
+        self.raw, self._requires_grad, self._version = raw, raw.requires_grad, raw._version
+        self._memory = raw.detach() if is_long else None
+        self._state = fingerprint(raw) if is_long else None
+
+    def is_current(self, raw: Tensor) -> bool:
+        """By what can change within a forward, or by all that shows a change."""
+        if raw._version != self._version or raw.requires_grad != self._requires_grad:
+            return False
+        return self._state is None or self._state == fingerprint(raw)
+
+    def store(self, raw: Tensor) -> None:
+        """As for all watched weights."""
+        super().store(raw)
+        self._version = raw._version
+        self._state = fingerprint(raw) if self._state else None
+
+    def keep_watching(self) -> None:
+        """A weight that somebody holds is watched as those are that were read without a cache."""
+        if getrefcount(self.values) > 2 or other_holders(self.values) != 0:
+            one = remember(self.raw, self.scale, self.values)
+            if not self.is_current(self.raw):
+                one.follow(self.raw)
 
 
 class Remembered(Watched):
@@ -158,7 +189,7 @@ class Remembered(Watched):
 
 # By the id of the stored parameter; empty unless somebody holds a computed weight.
 remembered: dict[int, list[Remembered]] = {}
-_lock = threading.RLock()  # an optimizer's step in any thread looks at the weights of all
+_lock = threading.RLock()  # weights die, and are looked at, in any thread
 
 
 class _Comparing(threading.local):
@@ -238,17 +269,3 @@ def store_writes(raw: Tensor) -> None:
                 one.follow(raw)
         if rest:
             remembered.setdefault(id(raw), []).extend(rest)
-
-
-def _around_step(optimizer: object, args: Any, kwargs: Any) -> None:
-    if not is_dynamo_compiling() and remembered:
-        with _lock:
-            for records in list(remembered.values()):
-                raw = records[0]._raw()
-                if raw is not None:
-                    store_writes(raw)
-
-
-# At once, since torch's table of hooks must not change while another thread's step reads it.
-register_optimizer_step_pre_hook(_around_step)
-register_optimizer_step_post_hook(_around_step)
