@@ -105,7 +105,8 @@ def test_a_write_into_a_complex_weight():
     layer = equalize_lr(nn.Linear(6, 3, dtype=torch.complex64))
     with cached(), torch.no_grad():
         layer.weight.fill_(2j)
-    assert_equal(layer.weight, torch.full((3, 6), 2j))
+    # Versions of torch round complex quotients differently.
+    torch.testing.assert_close(layer.weight.detach(), torch.full((3, 6), 2j))
 
 
 def test_a_tie_to_a_weight_that_was_read_outside(layer):

@@ -66,11 +66,12 @@ def equalized_forward(plain: type[nn.Module], names: tuple[str, ...]) -> Callabl
     @functools.wraps(own)
     def forward(self: nn.Module, input: Tensor, *rest: Any, **more: Any) -> Any:  # noqa: A002
         hook: Any = self._forward_pre_hooks.get(KEY)
+        if is_dynamo_compiling() or is_fx_symbolic_tracing() or rest or more:
+            return general(self, input, *rest, **more)
         # Somebody has replaced it since, or has kept it over a removal, as accelerate does; or has
         # derived a class, which may have other weights.
-        is_general = hook is None or plain.forward is not own or "forward" not in vars(type(self))
-        if is_general or rest or more or is_dynamo_compiling() or is_fx_symbolic_tracing():
-            return general(self, input, *rest, **more)
+        if hook is None or plain.forward is not own or "forward" not in vars(type(self)):
+            return general(self, input)
         return compute(self, input, weight(self, hook.scales), bias(self, hook.scales))
 
     return forward
