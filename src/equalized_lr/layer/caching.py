@@ -88,7 +88,8 @@ class Cache:
     def drop(self, parameters: Collection[int] | None = None) -> None:
         """Forgets the weights of parameters (by id), or all; what somebody holds is watched."""
         keys = [key for key in tuple(self._kept) if parameters is None or key[0] in parameters]
-        dropped = [self._kept.pop(key) for key in keys]
+        # Another thread that steps the same parameters may have been quicker.
+        dropped = [kept for key in keys if (kept := self._kept.pop(key, None))]
         try:
             _store(dropped)
         finally:

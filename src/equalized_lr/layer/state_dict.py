@@ -51,8 +51,8 @@ class EffectiveState(LoadableState):
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As in torch; this layer's own hooks see plain names and effective values."""
         state = super().state_dict(*args, **kwargs)
-        given = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False)) | kwargs
-        prefix = given.get("prefix", "")
+        named = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False)) | kwargs
+        prefix = named.get("prefix", "")
         metadata = getattr(state, "_metadata", {}).get(prefix[:-1], {})
         shown = {prefix + name: (name, value) for name, value in metadata.pop(_SHOWN, {}).items()}
         for key in list(state) if shown else ():  # each goes and comes back, so the order stays
@@ -60,7 +60,7 @@ class EffectiveState(LoadableState):
             name, own = shown.get(key, ("", None))
             if name and value is own:
                 raw = stored(self, name)
-                state[prefix + stored_name(name)] = raw if given.get("keep_vars") else raw.detach()
+                state[prefix + stored_name(name)] = raw if named.get("keep_vars") else raw.detach()
             else:
                 state[key] = value
         return state

@@ -85,7 +85,7 @@ def _normal(tensor: Tensor) -> Tensor:
 
 
 def _run(module: nn.Module, args: Any, kwargs: Any, tracer: Tracer) -> None:
-    """Runs a module such that torch shows its operations, neither compiled nor fused."""
+    """Runs a module so that torch shows its operations, neither compiled nor fused."""
     grad = not any(each.is_inference() for each in module.parameters() if not is_lazy(each))
     eager = cast(Any, torch.compiler.set_stance)("force_eager")
     with torch.inference_mode(False), torch.set_grad_enabled(grad), eager, tracer:
